@@ -1,0 +1,379 @@
+//! The one place that changes anything. A change is checked, compiled, tried, saved, applied, and then confirmed or
+//! taken back; one at a time, and all or nothing.
+
+mod apply;
+mod flows;
+mod history;
+mod network;
+mod refusal;
+mod sentences;
+mod status;
+#[cfg(test)]
+mod tests;
+mod trial;
+mod truth;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, watch};
+
+use crate::kernel::{Kernel, Load};
+use crate::log;
+use crate::ruleset::{self, Capabilities};
+use crate::settings::{Role, Settings, keys};
+use crate::store::{Before, NewRevision, Revision, RevisionState, Store};
+
+use apply::{Failed, Step};
+pub use history::Imported;
+pub use refusal::{Refusal, RefusalKind};
+use trial::{OnTrial, needs_trial};
+
+pub use status::{Effect, Protocol, Rules, Status, Trial};
+
+/// How long settings stay on trial.
+pub const TRIAL: Duration = Duration::from_secs(90);
+/// Longest comment in characters.
+const COMMENT: usize = 200;
+
+/// A new value for one key of the settings table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assignment {
+    /// For example `passthrough.pptp.enabled`.
+    pub key: String,
+    /// For example `true`; lists are comma-separated.
+    pub value: String,
+}
+
+/// Who makes a change, for the history.
+#[derive(Debug, Clone)]
+pub struct Author {
+    /// `root`, `owner` or `postern`.
+    pub who: &'static str,
+    /// `command line`, or the browser's address.
+    pub via: String,
+}
+
+impl Author {
+    /// Root, or a member of group postern, on the command line.
+    pub fn command_line() -> Self {
+        Self { who: "root", via: "command line".to_owned() }
+    }
+
+    /// The owner, in a browser.
+    pub fn browser(source: Option<IpAddr>) -> Self {
+        Self { who: "owner", via: source.map_or_else(|| "web page".to_owned(), |ip| ip.to_string()) }
+    }
+}
+
+/// The box: its settings, its kernel, its store.
+#[derive(Debug)]
+pub struct Appliance<K> {
+    kernel: K,
+    store: Store,
+    options: Options,
+    started: Instant,
+    state: Mutex<State>,
+    /// The fingerprint of our table as we loaded it last; none: there shall be none.
+    loaded: std::sync::Mutex<Option<u64>>,
+    /// Since our last commit the log has said that somebody else changed what is ours.
+    told: AtomicBool,
+    /// The settings in force, for whoever only reads: a change may take seconds, a page must not wait for it.
+    in_force: watch::Sender<(i64, Settings)>,
+    /// Where the admin page shall listen; changes with the addresses.
+    admin: watch::Sender<Vec<SocketAddr>>,
+}
+
+/// What the daemon's surroundings decide.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long settings stay on trial.
+    pub trial_time: Duration,
+    /// Which boot of the kernel this is (/proc/sys/kernel/random/boot_id): what was noted of the network in another one
+    /// is not put back.
+    pub boot: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { trial_time: TRIAL, boot: String::new() }
+    }
+}
+
+/// What is in force, besides what the kernel itself tells.
+#[derive(Debug)]
+struct State {
+    capabilities: Capabilities,
+    /// Newest revision kept or on trial; 0: factory state.
+    revision: i64,
+    settings: Settings,
+    trial: Option<OnTrial>,
+    /// Why the kernel does not do what the settings say, if the last apply failed and could not be put back.
+    broken: Option<String>,
+    /// The daemon is about to end: nothing new begins.
+    ending: bool,
+}
+
+impl<K: Kernel> Appliance<K> {
+    /// With the newest settings the owner has kept. Nothing is applied yet: see [`Self::boot`].
+    pub async fn open(kernel: K, store: Store, options: Options) -> Result<Self, Refusal> {
+        let capabilities = kernel.capabilities().await.map_err(|e| Refusal::failed(&e))?;
+        let kept = store.newest_confirmed().await.map_err(|e| Refusal::failed(&e))?;
+        let (revision, settings) = kept.map_or_else(Default::default, |kept| (kept.id, kept.settings));
+        let in_force = watch::Sender::new((revision, settings.clone()));
+        let state = State { capabilities, revision, settings, trial: None, broken: None, ending: false };
+        Ok(Self {
+            kernel,
+            store,
+            options,
+            started: Instant::now(),
+            state: Mutex::new(state),
+            loaded: std::sync::Mutex::default(),
+            told: AtomicBool::default(),
+            in_force,
+            admin: watch::Sender::new(Vec::new()),
+        })
+    }
+
+    /// Takes back what was on its way when the last daemon ended, and makes the kernel do what the settings say. A
+    /// failure leaves the deny state (role router) and is tried again by [`Self::watch`]; the admin page is there all
+    /// the same.
+    pub async fn boot(&self) {
+        let mut state = self.state.lock().await;
+        let stale = match self.revert_unfinished(&state).await {
+            Ok(stale) => stale,
+            Err(refusal) => {
+                log::warning(&refusal.message);
+                None
+            }
+        };
+        self.start(&mut state, stale.as_ref()).await;
+        self.publish(&state).await;
+    }
+
+    /// Into force from whatever the kernel holds. True: it is.
+    async fn start(&self, state: &mut State, stale: Option<&Settings>) -> bool {
+        let step = Step { from: None, stale, to: &state.settings, anew: false };
+        let Err(failed) = self.apply(&state.capabilities, step).await else {
+            state.broken = None;
+            return true;
+        };
+        let why = failed.why.to_string();
+        if state.broken.as_ref() != Some(&why) {
+            log::incident(&failed.why);
+            if state.settings.role == Role::Router {
+                self.deny(&state.settings).await;
+            }
+        }
+        state.broken = Some(why);
+        false
+    }
+
+    /// The newest settings and their revision.
+    pub fn settings(&self) -> (i64, Settings) {
+        self.in_force.borrow().clone()
+    }
+
+    fn loaded(&self) -> Option<u64> {
+        *self.loaded.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn set_loaded(&self, fingerprint: Option<u64>) {
+        *self.loaded.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = fingerprint;
+    }
+
+    /// Changes settings; says what is true then. `base` is the revision the owner looked at.
+    pub async fn change(
+        self: &std::sync::Arc<Self>,
+        base: Option<i64>,
+        patch: &[Assignment],
+        comment: &str,
+        author: Author,
+    ) -> Result<String, Refusal> {
+        let mut state = self.state.lock().await;
+        state.refuse_now()?;
+        state.refuse_stale(base)?;
+        if comment.chars().count() > COMMENT || comment.chars().any(char::is_control) {
+            return Err(Refusal::field(
+                RefusalKind::Invalid,
+                "comment",
+                format!("A comment has at most {COMMENT} characters in one line."),
+            ));
+        }
+        let mut wanted = state.settings.clone();
+        let wrong: Vec<_> =
+            patch.iter().filter_map(|a| keys::set(&mut wanted, &a.key, &a.value).err()).collect();
+        if !wrong.is_empty() {
+            return Err(Refusal::invalid(wrong));
+        }
+        self.replace(&mut state, wanted, comment, author).await
+    }
+
+    /// check → compile → try → save → apply → confirmed, or on trial, or everything as before.
+    async fn replace(
+        self: &std::sync::Arc<Self>,
+        state: &mut State,
+        wanted: Settings,
+        comment: &str,
+        author: Author,
+    ) -> Result<String, Refusal> {
+        if wanted == state.settings {
+            return self.mend(state).await;
+        }
+        let mut wrong = wanted.check();
+        wrong.extend(wanted.not_built());
+        if !wrong.is_empty() {
+            return Err(Refusal::invalid(wrong));
+        }
+        self.ask_kernel_again(state).await?;
+        let rules = ruleset::compile(&wanted, &state.capabilities);
+        self.kernel.load(&rules, Load::Check).await.map_err(|e| Refusal::failed(&e))?;
+        // Written down before the first step: whoever starts after a crash can put it back.
+        let before = self.found(&state.settings, &wanted).await.map_err(|e| Refusal::failed(&e))?;
+        let before = Before { boot: self.options.boot.clone(), network: before };
+        let failed = |e: crate::store::Error| Refusal::failed(&e);
+        let new = NewRevision {
+            settings: &wanted,
+            base: state.revision,
+            before: &before,
+            who: author.who,
+            via: &author.via,
+            comment,
+        };
+        let revision = self.store.save(new).await.map_err(failed)?;
+        let applied = match self.apply(&state.capabilities, Step::new(Some(&state.settings), &wanted)).await {
+            Ok(applied) => applied,
+            Err(error) => {
+                let refusal = self.after_failure(state, error).await;
+                self.store.mark(revision, RevisionState::Reverted).await.map_err(failed)?;
+                self.publish(state).await;
+                return Err(refusal);
+            }
+        };
+        let mut message = sentences::after(&state.settings, &wanted, &applied);
+        let trial = needs_trial(&state.settings, &wanted);
+        let back_to = (
+            std::mem::replace(&mut state.revision, revision),
+            std::mem::replace(&mut state.settings, wanted),
+        );
+        state.broken = None;
+        let noted = if trial { RevisionState::Applied } else { RevisionState::Confirmed };
+        if let Err(error) = self.store.mark(revision, noted).await {
+            // The store refused after the kernel had agreed: what is not stored must not stay in force.
+            let incident = log::incident(&error);
+            let said = self.go_back(state, back_to, &before.network).await;
+            let message =
+                format!("The settings could not be saved. {said} The log has the details under {incident}.");
+            return Err(Refusal::of(RefusalKind::Failed, message));
+        }
+        if trial {
+            state.trial = Some(OnTrial { revision, since: Instant::now(), back_to, before: before.network });
+            self.end_trial_in_time(revision);
+            let seconds = self.options.trial_time.as_secs();
+            message +=
+                &format!(" This is on trial for {seconds} seconds: confirm it, or it goes back by itself.");
+        }
+        self.publish(state).await;
+        Ok(message)
+    }
+
+    /// A step of an apply failed. If the state before could not be put back either, nothing is forwarded from now on,
+    /// until it can.
+    async fn after_failure(&self, state: &mut State, failed: Failed) -> Refusal {
+        let Err(back) = failed.back else { return Refusal::failed(&failed.why) };
+        log::incident(&failed.why);
+        let incident = log::incident(&back);
+        state.broken = Some(back.to_string());
+        self.deny(&state.settings).await;
+        let message = format!(
+            "That failed, and so did going back: only the safe rules are loaded, and nothing is forwarded. It is tried \
+             again every few seconds. The log has the details under {incident}."
+        );
+        Refusal::of(RefusalKind::Failed, message)
+    }
+
+    /// A package may have brought what the kernel lacked.
+    async fn ask_kernel_again(&self, state: &mut State) -> Result<(), Refusal> {
+        if !state.capabilities.pptp_helper {
+            state.capabilities = self.kernel.capabilities().await.map_err(|e| Refusal::failed(&e))?;
+        }
+        Ok(())
+    }
+
+    /// Loads the rules of the settings anew if the kernel holds something else.
+    pub async fn mend_rules(&self) -> Result<String, Refusal> {
+        let mut state = self.state.lock().await;
+        state.refuse_now()?;
+        self.mend(&mut state).await
+    }
+
+    /// Nothing new is wanted: if the kernel holds something else than ours, that is put right.
+    async fn mend(&self, state: &mut State) -> Result<String, Refusal> {
+        self.ask_kernel_again(state).await?;
+        let seen = self.kernel.observe(&[]).await.map_err(|e| Refusal::failed(&e))?;
+        let rules = status::rules(state, self.loaded(), &seen);
+        let right = matches!(rules, Rules::Loaded | Rules::NotWanted);
+        if right && state.broken.is_none() && self.drift(&state.settings, &seen).await.is_empty() {
+            return Ok("Nothing was changed: that is how it is already.".to_owned());
+        }
+        let settings = state.settings.clone();
+        let step = Step { from: Some(&settings), stale: None, to: &settings, anew: rules == Rules::Edited };
+        if let Err(failed) = self.apply(&state.capabilities, step).await {
+            return Err(self.after_failure(state, failed).await);
+        }
+        state.broken = None;
+        self.publish(state).await;
+        Ok("The rules, addresses and kernel settings were put right again.".to_owned())
+    }
+
+    /// Past revisions, newest first.
+    pub async fn history(&self, limit: u32) -> Result<Vec<Revision>, Refusal> {
+        self.store.history(limit.clamp(1, 200)).await.map_err(|e| Refusal::failed(&e))
+    }
+
+    /// The ruleset that these settings mean on this kernel.
+    pub async fn rules(&self) -> String {
+        let state = self.state.lock().await;
+        ruleset::compile(&state.settings, &state.capabilities).to_string()
+    }
+
+    /// Tries that ruleset without loading it.
+    pub async fn check(&self) -> Result<String, Refusal> {
+        let state = self.state.lock().await;
+        let rules = ruleset::compile(&state.settings, &state.capabilities);
+        self.kernel.load(&rules, Load::Check).await.map_err(|e| Refusal::failed(&e))?;
+        Ok("The kernel accepts the rules of these settings.".to_owned())
+    }
+
+    /// The deny state in role router, our table gone otherwise. The caller ends the daemon then.
+    pub async fn stop(&self) -> Result<String, Refusal> {
+        let mut state = self.state.lock().await;
+        state.ending = true;
+        let (rules, said) = match state.settings.role {
+            Role::Router => (
+                ruleset::deny(&state.settings),
+                "Postern has stopped. Nothing is forwarded; the local network still reaches SSH.",
+            ),
+            Role::Companion => (ruleset::absent(), "Postern has stopped. Its table is gone."),
+            Role::Unset => return Ok("Postern has stopped. It had changed nothing on this box.".to_owned()),
+        };
+        if let Err(error) = self.commit(&rules).await {
+            state.ending = false;
+            return Err(Refusal::failed(&error));
+        }
+        Ok(said.to_owned())
+    }
+
+    /// Waits for a change that is under way, and lets no other begin: the daemon is about to end.
+    pub async fn rest(&self) {
+        self.state.lock().await.ending = true;
+    }
+
+    /// Where the admin page shall listen; a new value whenever that changes.
+    pub fn admin_addresses(&self) -> watch::Receiver<Vec<SocketAddr>> {
+        self.admin.subscribe()
+    }
+}

@@ -1,0 +1,245 @@
+//! From settings to the kernel: in which order, and how it is put back when a step fails.
+//!
+//! Our table comes first and goes last: while addresses, routes and forwarding move, it denies or does what it did
+//! before. Whatever step fails, and wherever a kill strikes, a box that forwards has our rules.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::flows::{TCP, from_the_home, without_helper};
+use super::network::{admin_addresses, closed, differences, network};
+use super::{Appliance, State};
+use crate::kernel::{Error, Flow, Kernel, Link, Load, Network, Observation, SeenLink};
+use crate::log;
+use crate::ruleset::{self, Capabilities, FlowMatch, Ruleset};
+use crate::settings::{Role, Settings};
+
+/// What shall be in force, and what is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step<'a> {
+    /// In force now; none: a daemon has just started, and the kernel holds what the last one left.
+    pub(super) from: Option<&'a Settings>,
+    /// A document that was on trial when the last daemon ended: its devices may have addresses of ours.
+    pub(super) stale: Option<&'a Settings>,
+    /// Wanted.
+    pub(super) to: &'a Settings,
+    /// Make the table anew, because somebody else has changed it. A refill keeps chains and sets that are not ours.
+    pub(super) anew: bool,
+}
+
+impl<'a> Step<'a> {
+    pub(super) fn new(from: Option<&'a Settings>, to: &'a Settings) -> Self {
+        Self { from, stale: None, to, anew: false }
+    }
+}
+
+/// What an apply did, besides what was asked.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// Live flows that were ended.
+    pub(super) ended: Vec<Flow>,
+    /// PPTP control connections that were open before the helper could be attached.
+    pub(super) must_redial: Vec<Flow>,
+}
+
+/// An apply that failed, and whether the state before is back.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) why: Error,
+    pub(super) back: Result<(), Error>,
+}
+
+impl From<Error> for Failed {
+    /// Before the first step: nothing is to be put back.
+    fn from(why: Error) -> Self {
+        Self { why, back: Ok(()) }
+    }
+}
+
+impl<K: Kernel> Appliance<K> {
+    /// Makes the kernel do what `step.to` says.
+    pub(super) async fn apply(&self, capabilities: &Capabilities, step: Step<'_>) -> Result<Applied, Failed> {
+        let seen = self.kernel.observe(&[]).await?;
+        if step.to.role != Role::Router {
+            self.close(step.from, &seen).await?;
+            return Ok(Applied::default());
+        }
+        // Nothing may be forwarded before the first rules of ours, not even while addresses are being set.
+        if !seen.table.present
+            && let Err(why) = self.commit(&ruleset::deny(step.to)).await
+        {
+            return Err(Failed { why, back: self.put_back(capabilities, step, None).await });
+        }
+        let network = network(&[step.from, step.stale], step.to, &seen);
+        let before = match self.kernel.configure(&network, Load::Commit).await {
+            Ok(before) => before,
+            Err(why) => return Err(Failed { why, back: self.put_back(capabilities, step, None).await }),
+        };
+        match self.finish(capabilities, step, &seen).await {
+            Ok(applied) => Ok(applied),
+            Err(why) => Err(Failed { why, back: self.put_back(capabilities, step, Some(&before)).await }),
+        }
+    }
+
+    async fn finish(
+        &self,
+        capabilities: &Capabilities,
+        step: Step<'_>,
+        seen: &Observation,
+    ) -> Result<Applied, Error> {
+        let rules = ruleset::compile(step.to, capabilities);
+        self.commit(&if step.anew { rules.anew() } else { rules }).await?;
+        let ended = match step.from {
+            Some(from) => self.end_calls(&ruleset::ended_by(from, step.to, capabilities), from, seen).await?,
+            None => Vec::new(),
+        };
+        Ok(Applied { ended, must_redial: self.must_redial(capabilities, step.to, seen).await? })
+    }
+
+    /// Loads rules, and notes the table as it is then: what differs from it later, somebody else has changed.
+    pub(super) async fn commit(&self, rules: &Ruleset) -> Result<(), Error> {
+        self.kernel.load(rules, Load::Commit).await?;
+        self.told.store(false, Relaxed);
+        let table = match self.kernel.observe(&[]).await {
+            Ok(seen) => Some(seen.table),
+            Err(error) => {
+                log::incident(&error);
+                None
+            }
+        };
+        self.set_loaded(table.filter(|table| table.present).map(|table| table.fingerprint));
+        Ok(())
+    }
+
+    /// Role unset: what is ours goes. A box that never had another role is not touched at all. Without our rules a box
+    /// that forwards is an open one, so forwarding goes first, whoever switched it on.
+    async fn close(&self, from: Option<&Settings>, seen: &Observation) -> Result<(), Failed> {
+        if !seen.table.present && from.is_none_or(|from| from.role == Role::Unset) {
+            return Ok(());
+        }
+        let before = self.kernel.configure(&closed(), Load::Commit).await?;
+        match self.commit(&ruleset::absent()).await {
+            Ok(()) => Ok(()),
+            Err(why) => {
+                Err(Failed { why, back: self.kernel.configure(&before, Load::Commit).await.map(drop) })
+            }
+        }
+    }
+
+    /// Puts back the network that was found when the role was still unset, then takes our table away. Without a note
+    /// of what was found, forwarding at least ends.
+    pub(super) async fn leave(&self, network: Option<&Network>) -> Result<(), Error> {
+        let closed = closed();
+        self.kernel.configure(network.unwrap_or(&closed), Load::Commit).await?;
+        self.commit(&ruleset::absent()).await
+    }
+
+    /// Nothing is forwarded, and the home reaches the admin page: for when nothing better can be had. Failures are
+    /// logged; the policy of our chains is drop in any case.
+    pub(super) async fn deny(&self, settings: &Settings) {
+        if let Err(error) = self.commit(&ruleset::deny(settings)).await {
+            log::incident(&error);
+        }
+        let Some(name) = settings.local_network.device() else { return };
+        let link = Link { name, addresses: vec![settings.local_network.address], up: true };
+        let network = Network { links: vec![link], ..Network::default() };
+        if let Err(error) = self.kernel.configure(&network, Load::Commit).await {
+            log::incident(&error);
+        }
+    }
+
+    /// After a failed step. What was in force comes back; where nothing was, deny stays until the network of before is
+    /// back, and only then our table goes.
+    async fn put_back(
+        &self,
+        capabilities: &Capabilities,
+        step: Step<'_>,
+        network: Option<&Network>,
+    ) -> Result<(), Error> {
+        let role = step.from.map(|from| from.role);
+        if let (Some(from), Some(Role::Router)) = (step.from, role) {
+            self.commit(&ruleset::compile(from, capabilities)).await?;
+        }
+        if let Some(network) = network {
+            self.kernel.configure(network, Load::Commit).await?;
+        }
+        if role == Some(Role::Unset) {
+            self.commit(&ruleset::absent()).await?;
+        }
+        Ok(())
+    }
+
+    /// What is there now where `settings` would change the network, in the same shape.
+    pub(super) async fn found(&self, from: &Settings, to: &Settings) -> Result<Network, Error> {
+        let seen = self.kernel.observe(&[]).await?;
+        match to.role {
+            Role::Router => self.kernel.configure(&network(&[Some(from)], to, &seen), Load::Check).await,
+            _ => self.kernel.configure(&closed(), Load::Check).await,
+        }
+    }
+
+    /// What somebody else has changed of addresses, route and kernel settings, in words.
+    pub(super) async fn drift(&self, settings: &Settings, seen: &Observation) -> Vec<String> {
+        if settings.role != Role::Router {
+            return Vec::new();
+        }
+        let wanted = network(&[], settings, seen);
+        match self.kernel.configure(&wanted, Load::Check).await {
+            Ok(found) => differences(&wanted, &found),
+            Err(error) => vec![format!("{error}.")],
+        }
+    }
+
+    async fn end_calls(
+        &self,
+        which: &[FlowMatch],
+        settings: &Settings,
+        seen: &Observation,
+    ) -> Result<Vec<Flow>, Error> {
+        if which.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut flows = self.kernel.observe(which).await?.flows;
+        flows.retain(|flow| from_the_home(flow, settings, &seen.links));
+        self.kernel.end(&flows).await?;
+        Ok(flows)
+    }
+
+    async fn must_redial(
+        &self,
+        capabilities: &Capabilities,
+        settings: &Settings,
+        seen: &Observation,
+    ) -> Result<Vec<Flow>, Error> {
+        let pptp = &settings.passthrough.pptp;
+        if !pptp.enabled || !capabilities.pptp_helper {
+            return Ok(Vec::new());
+        }
+        let control: Vec<FlowMatch> = pptp
+            .ports
+            .iter()
+            .map(|port| FlowMatch { protocol: TCP, server_port: Some(port.number()) })
+            .collect();
+        let mut flows = self.kernel.observe(&control).await?.flows;
+        flows.retain(|flow| from_the_home(flow, settings, &seen.links) && without_helper(flow));
+        Ok(flows)
+    }
+
+    /// Publishes the settings in force, and where the admin page shall listen.
+    pub(super) async fn publish(&self, state: &State) {
+        self.in_force.send_replace((state.revision, state.settings.clone()));
+        match self.kernel.observe(&[]).await {
+            Ok(seen) => self.publish_addresses(&state.settings, &seen.links),
+            Err(error) => drop(log::incident(&error)),
+        }
+    }
+
+    /// Addresses come and go without us: a DHCP client of the box, a cable.
+    pub(super) fn publish_addresses(&self, settings: &Settings, links: &[SeenLink]) {
+        let addresses = admin_addresses(settings, links);
+        self.admin.send_if_modified(|now| {
+            let differs = *now != addresses;
+            *now = addresses;
+            differs
+        });
+    }
+}

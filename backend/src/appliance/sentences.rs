@@ -1,0 +1,68 @@
+//! What is said after a change: what is true now, in the owner's words.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::apply::Applied;
+use super::flows::is_open;
+use crate::kernel::Flow;
+use crate::settings::{Role, Settings, keys};
+
+/// One or two sentences.
+pub(super) fn after(before: &Settings, now: &Settings, applied: &Applied) -> String {
+    let mut said = Vec::new();
+    if before.role != now.role {
+        said.push(match now.role {
+            Role::Router => "Postern is the router now.".to_owned(),
+            Role::Companion => "Postern is a companion of the other firewall now.".to_owned(),
+            Role::Unset => "Postern has no role now; its rules are gone and nothing is forwarded.".to_owned(),
+        });
+    }
+    let (was, is) = (&before.passthrough, &now.passthrough);
+    let in_effect = now.role != Role::Unset;
+    said.extend(switched("PPTP", was.pptp.enabled, is.pptp.enabled, in_effect));
+    said.extend(switched("L2TP", was.l2tp.enabled, is.l2tp.enabled, in_effect));
+    said.extend(switched("IPsec", was.ipsec.enabled, is.ipsec.enabled, in_effect));
+    if said.is_empty() {
+        let keys: Vec<&str> = keys::difference(before, now).into_iter().map(|(key, ..)| key).collect();
+        said.push(match keys.as_slice() {
+            [one] => format!("{one} is changed."),
+            many => format!("{} settings are changed.", many.len()),
+        });
+    }
+    said.extend(ended(&applied.ended));
+    said.extend(must_redial(&applied.must_redial));
+    said.join(" ")
+}
+
+fn switched(name: &str, was: bool, is: bool, in_effect: bool) -> Option<String> {
+    match (was == is, is, in_effect) {
+        (true, ..) => None,
+        (_, true, true) => Some(format!("{name} passthrough is on.")),
+        (_, false, true) => Some(format!("{name} passthrough is off.")),
+        (_, true, false) => Some(format!("{name} passthrough will be on once this box has a role.")),
+        (_, false, false) => Some(format!("{name} passthrough will be off once this box has a role.")),
+    }
+}
+
+/// Flows are counted as people count: one device and one server are one call or tunnel.
+fn ended(flows: &[Flow]) -> Option<String> {
+    let calls: BTreeSet<(IpAddr, IpAddr)> =
+        flows.iter().filter(|f| is_open(f)).map(|f| (f.client, f.server)).collect();
+    match calls.len() {
+        0 => None,
+        1 => Some("1 call that was open has ended.".to_owned()),
+        n => Some(format!("{n} calls that were open have ended.")),
+    }
+}
+
+fn must_redial(flows: &[Flow]) -> Option<String> {
+    match flows {
+        [] => None,
+        [one] => Some(format!(
+            "1 call that was open before must redial: {} to {} port {}.",
+            one.client, one.server, one.server_port
+        )),
+        many => Some(format!("{} calls that were open before must redial.", many.len())),
+    }
+}

@@ -1,0 +1,174 @@
+//! What is wanted and what is seen, held against each other and said in words.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::State;
+use super::flows::{UDP, from_the_home, is_open, without_helper};
+use super::status::{Effect, Protocol, Rules};
+use crate::kernel::{Flow, Observation};
+use crate::ruleset::{self, FlowMatch};
+use crate::settings::{Role, Settings};
+
+/// UDP port of IKE and ESP behind NAT (RFC 3948).
+const NAT_TRAVERSAL: u16 = 4500;
+
+/// What the missing PPTP helper needs, by the names of the systems people run.
+const NO_PPTP_HELPER: &str = "This kernel has no PPTP helper, so calls could not work and are refused. On OpenWrt \
+     install kmod-nf-nathelper-extra; on Debian the kernel needs the modules nf_conntrack_pptp and nf_nat_pptp. Then \
+     save again.";
+
+/// What is wanted and what is seen, together.
+pub(super) struct Truth<'a> {
+    pub(super) state: &'a State,
+    pub(super) seen: &'a Observation,
+    pub(super) rules: &'a Rules,
+    /// What somebody else has changed of addresses, route and kernel settings.
+    pub(super) drift: &'a [String],
+}
+
+/// Each protocol's word with the flows that are its own, in the order of the page.
+pub(super) fn named_flows(settings: &Settings) -> [(&'static str, Vec<FlowMatch>); 3] {
+    let flows = ruleset::passthrough_flows(settings);
+    [("ipsec", flows.ipsec), ("l2tp", flows.l2tp), ("pptp", flows.pptp)]
+}
+
+impl Truth<'_> {
+    pub(super) fn protocols(&self) -> Vec<Protocol> {
+        named_flows(&self.state.settings)
+            .into_iter()
+            .map(|(name, which)| self.protocol(name, &which))
+            .collect()
+    }
+
+    fn protocol(&self, name: &str, which: &[FlowMatch]) -> Protocol {
+        let settings = &self.state.settings;
+        let flows: Vec<&Flow> = self
+            .seen
+            .flows
+            .iter()
+            .filter(|flow| which.iter().any(|m| m.covers(flow.protocol, flow.server_port)))
+            .filter(|flow| is_open(flow) && from_the_home(flow, settings, &self.seen.links))
+            .collect();
+        // As people count: one device and one server are one tunnel, whatever ports and protocols it takes.
+        let pairs = |of: &dyn Fn(&Flow) -> bool| -> u32 {
+            let pairs: BTreeSet<(IpAddr, IpAddr)> =
+                flows.iter().filter(|f| of(f)).map(|f| (f.client, f.server)).collect();
+            pairs.len() as u32
+        };
+        let calls = |of: &dyn Fn(&Flow) -> bool| -> u32 {
+            flows.iter().filter(|f| f.tcp_state.is_some() && of(f)).count() as u32
+        };
+        let (open, nat_traversal, must_redial) = match name {
+            "pptp" => (calls(&|f| !without_helper(f)), 0, calls(&without_helper)),
+            "ipsec" => (pairs(&|_| true), pairs(&|f| f.protocol == UDP && f.server_port == NAT_TRAVERSAL), 0),
+            _ => (pairs(&|_| true), 0, 0),
+        };
+        let counter = |what: &str| self.seen.counters.get(&format!("{name}_{what}")).map_or(0, |c| c.packets);
+        let configured = configured(settings, name);
+        let (effect, reason) = self.effect(name, configured, open, must_redial);
+        Protocol {
+            name: name.to_owned(),
+            configured,
+            effect,
+            reason,
+            passed: counter("passed"),
+            refused: counter("refused"),
+            open,
+            nat_traversal,
+            must_redial,
+        }
+    }
+
+    fn effect(&self, name: &str, configured: bool, open: u32, must_redial: u32) -> (Effect, Option<String>) {
+        if self.state.settings.role == Role::Unset {
+            let why = "This box has no role yet: nothing is let through or refused by Postern.";
+            return (Effect::Inactive, Some(why.to_owned()));
+        }
+        let differs = |why: &str| (Effect::Differs, Some(why.to_owned()));
+        match self.rules {
+            Rules::Loaded => {}
+            Rules::Edited => {
+                return differs(
+                    "Somebody else has changed Postern's rules in the kernel; what they do now is not known.",
+                );
+            }
+            Rules::Missing | Rules::NotWanted => {
+                return differs("Postern's rules are not in the kernel. Somebody else has removed them.");
+            }
+            Rules::Deny => return differs("Only the safe rules are loaded: nothing is forwarded."),
+            Rules::Unknown { reason } => {
+                return (
+                    Effect::Differs,
+                    Some(format!("The kernel's rules could not be read back: {reason}.")),
+                );
+            }
+        }
+        if !configured {
+            return (Effect::Blocked, None);
+        }
+        if name == "pptp" && !self.state.capabilities.pptp_helper {
+            return differs(NO_PPTP_HELPER);
+        }
+        if let Some(first) = self.drift.first() {
+            return differs(first);
+        }
+        let reason = match must_redial {
+            0 => None,
+            1 => Some("1 call was open before PPTP was switched on. It must redial.".to_owned()),
+            n => Some(format!("{n} calls were open before PPTP was switched on. They must redial.")),
+        };
+        (if open > 0 { Effect::Working } else { Effect::Ready }, reason)
+    }
+
+    /// What the owner should know, in words.
+    pub(super) fn notices(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        if let Some(why) = &self.state.broken {
+            all.push(format!(
+                "The settings could not be put into force: {why}. Only the safe rules are loaded; it is tried again every few \
+                 seconds."
+            ));
+        }
+        all.extend(
+            self.drift.iter().take(3).map(|what| format!("Somebody else has changed this box: {what}")),
+        );
+        all.extend(self.ports());
+        let (entries, most) = self.seen.conntrack;
+        if most > 0 && entries * 5 > most * 4 {
+            all.push(format!("The connection table is {} % full.", entries * 100 / most));
+        }
+        all
+    }
+
+    fn ports(&self) -> Vec<String> {
+        let settings = &self.state.settings;
+        if settings.role != Role::Router {
+            return Vec::new();
+        }
+        let named = [
+            ("internet", settings.internet.device.clone()),
+            ("local network", settings.local_network.device()),
+        ];
+        let mut all = Vec::new();
+        for (what, device) in named {
+            let Some(device) = device else { continue };
+            match self.seen.links.iter().find(|link| link.name == device.as_str()) {
+                None => all.push(format!("The {what} port {device} is not there.")),
+                Some(link) if !link.carrier => {
+                    all.push(format!("The {what} port {device} has no link: check its cable."));
+                }
+                Some(_) => {}
+            }
+        }
+        all
+    }
+}
+
+fn configured(settings: &Settings, name: &str) -> bool {
+    match name {
+        "pptp" => settings.passthrough.pptp.enabled,
+        "l2tp" => settings.passthrough.l2tp.enabled,
+        _ => settings.passthrough.ipsec.enabled,
+    }
+}

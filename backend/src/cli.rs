@@ -1,0 +1,303 @@
+//! The command line: verbs in, one call through the door, words or JSON out.
+
+mod show;
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use lexopt::prelude::*;
+use postern::appliance::Assignment;
+use postern::door::client::Door;
+use postern::door::messages::{Call, MAX_IMPORT, Password, Request, Response};
+use postern::door::{ADMIN, DIRECTORY};
+
+const HELP: &str = "\
+postern: administration and firewall of a home router
+
+  postern status                     what is true now
+  postern get [KEY]                  settings, or those below KEY
+  postern set KEY=VALUE...           change settings, as one change [--comment TEXT]
+  postern confirm                    keep settings that are on trial
+  postern undo [REVISION]            take back what the newest change (or that one) changed
+  postern undo --to REVISION         go back to all settings of that revision
+  postern history [--limit N]        past revisions, newest first
+  postern rules                      the nftables rules these settings mean
+  postern check                      try those rules without loading them
+  postern mend                       load them again where the kernel holds something else
+  postern export                     the settings as TOML, with their secrets
+  postern import FILE [--dry-run]    replace the settings; FILE may be - for standard input
+  postern claim --password-stdin     take a new box: set its first password
+  postern claim-code                 the code that the claim page asks for
+  postern password --password-stdin  set a new password; ends every login
+  postern stop                       stop; a router then forwards nothing
+  postern daemon [--state DIR]       run the daemon
+
+  --json       with a verb that reads: JSON instead of words
+  --door DIR   where the daemon's sockets are (default $POSTERN_DOOR, then /run/postern)
+
+Exit status: 0 done, 1 refused (the reason is on standard error), 2 wrong usage.";
+
+/// The packaged state directory.
+const STATE: &str = "/var/lib/postern";
+
+/// What to do.
+pub enum Command {
+    /// Be the daemon.
+    Daemon {
+        /// Where the store is.
+        state: PathBuf,
+        /// Where the sockets shall be.
+        door: PathBuf,
+    },
+    /// Ask the daemon.
+    Ask {
+        /// Where the sockets are.
+        door: PathBuf,
+        /// JSON out.
+        json: bool,
+        /// What for.
+        request: Verb,
+    },
+}
+
+/// A request, and how its answer is shown.
+pub enum Verb {
+    /// Settings below a key.
+    Get(Option<String>),
+    /// Anything else: the answer shows itself.
+    Plain(Request),
+}
+
+/// Not a command.
+pub enum Usage {
+    /// Help was asked for.
+    Asked(String),
+    /// The words are off.
+    Wrong(String),
+}
+
+impl From<lexopt::Error> for Usage {
+    fn from(e: lexopt::Error) -> Self {
+        Self::Wrong(e.to_string())
+    }
+}
+
+/// Options and words as typed.
+#[derive(Default)]
+struct Typed {
+    verb: Option<String>,
+    words: Vec<String>,
+    door: Option<PathBuf>,
+    state: Option<PathBuf>,
+    json: bool,
+    password_stdin: bool,
+    comment: Option<String>,
+    limit: Option<u32>,
+    to: Option<i64>,
+    dry: bool,
+}
+
+/// Reads the command line.
+pub fn parse(mut parser: lexopt::Parser) -> Result<Command, Usage> {
+    let mut typed = Typed::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Short('h') | Long("help") => return Err(Usage::Asked(HELP.to_owned())),
+            Short('V') | Long("version") => {
+                return Err(Usage::Asked(format!("postern {}", env!("CARGO_PKG_VERSION"))));
+            }
+            Long("json") => typed.json = true,
+            Long("door") => typed.door = Some(parser.value()?.into()),
+            Long("state") => typed.state = Some(parser.value()?.into()),
+            Long("password-stdin") => typed.password_stdin = true,
+            Long("comment") => typed.comment = Some(word(parser.value()?)?),
+            Long("limit") => typed.limit = Some(parser.value()?.parse()?),
+            Long("to") => typed.to = Some(parser.value()?.parse()?),
+            Long("dry-run") => typed.dry = true,
+            Value(value) if typed.verb.is_none() => typed.verb = Some(word(value)?),
+            Value(value) => typed.words.push(word(value)?),
+            _ => return Err(arg.unexpected().into()),
+        }
+    }
+    command(typed)
+}
+
+fn word(value: OsString) -> Result<String, Usage> {
+    value.into_string().map_err(|_| Usage::Wrong("an argument is not UTF-8".to_owned()))
+}
+
+fn command(typed: Typed) -> Result<Command, Usage> {
+    let from_environment = || std::env::var_os("POSTERN_DOOR").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let door = typed.door.clone().or_else(from_environment).unwrap_or_else(|| DIRECTORY.into());
+    let verb = typed.verb.as_deref().ok_or_else(|| Usage::Wrong("name a verb".to_owned()))?;
+    if verb == "daemon" {
+        none_left(&typed.words)?;
+        return Ok(Command::Daemon { state: typed.state.unwrap_or_else(|| STATE.into()), door });
+    }
+    let verb = match (verb, typed.words.as_slice()) {
+        ("get", []) => Verb::Get(None),
+        ("get", [key]) => Verb::Get(Some(key.clone())),
+        ("set", []) => {
+            return Err(Usage::Wrong(
+                "name what to set, for example passthrough.pptp.enabled=true".to_owned(),
+            ));
+        }
+        ("set", words) => Verb::Plain(Request::Change {
+            base_revision: None,
+            patch: words.iter().map(|w| assignment(w)).collect::<Result<_, _>>()?,
+            comment: typed.comment.clone().unwrap_or_default(),
+        }),
+        ("undo", []) => Verb::Plain(match typed.to {
+            Some(revision) => Request::GoBack { revision },
+            None => Request::Undo { revision: None },
+        }),
+        ("undo", [revision]) if typed.to.is_none() => Verb::Plain(Request::Undo {
+            revision: Some(
+                revision.parse().map_err(|_| Usage::Wrong(format!("{revision:?} is no revision")))?,
+            ),
+        }),
+        ("import", [file]) => {
+            Verb::Plain(Request::Import { text: document(file)?, dry: typed.dry, base_revision: None })
+        }
+        ("import", _) => {
+            return Err(Usage::Wrong("name one file to import, or - for standard input".to_owned()));
+        }
+        (verb, words) => {
+            none_left(words)?;
+            Verb::Plain(plain(verb, &typed)?)
+        }
+    };
+    Ok(Command::Ask { door, json: typed.json, request: verb })
+}
+
+fn plain(verb: &str, typed: &Typed) -> Result<Request, Usage> {
+    Ok(match verb {
+        "status" => Request::Status,
+        "confirm" => Request::Confirm { revision: None },
+        "history" => Request::History { limit: typed.limit.unwrap_or(50) },
+        "rules" => Request::Rules,
+        "check" => Request::Check,
+        "mend" => Request::Mend,
+        "export" => Request::Export,
+        "claim-code" => Request::ClaimCode,
+        "stop" => Request::Stop,
+        "claim" if typed.password_stdin => {
+            Request::Claim { code: String::new(), password: Password(password_from_stdin()?) }
+        }
+        "password" if typed.password_stdin => {
+            Request::Password { old: Password(String::new()), new: Password(password_from_stdin()?) }
+        }
+        "password" => {
+            return Err(Usage::Wrong(
+                "give it on standard input: postern password --password-stdin".to_owned(),
+            ));
+        }
+        // A password among the arguments would be seen by every user of the box in the process list.
+        "claim" => {
+            return Err(Usage::Wrong(
+                "give the password on standard input: postern claim --password-stdin".to_owned(),
+            ));
+        }
+        other => return Err(Usage::Wrong(format!("there is no verb {other:?}"))),
+    })
+}
+
+fn none_left(words: &[String]) -> Result<(), Usage> {
+    match words {
+        [] => Ok(()),
+        [first, ..] => Err(Usage::Wrong(format!("what is {first:?} for?"))),
+    }
+}
+
+fn assignment(word: &str) -> Result<Assignment, Usage> {
+    match word.split_once('=') {
+        Some((key, value)) => Ok(Assignment { key: key.to_owned(), value: value.to_owned() }),
+        None => Err(Usage::Wrong(format!("{word:?} is not KEY=VALUE"))),
+    }
+}
+
+/// The document to import; a little more than may be sent is read, so that the daemon says what is too long.
+fn document(file: &str) -> Result<String, Usage> {
+    let mut text = String::new();
+    let most = MAX_IMPORT as u64 + 1;
+    let read = match file {
+        "-" => std::io::stdin().take(most).read_to_string(&mut text),
+        path => std::fs::File::open(path).and_then(|f| f.take(most).read_to_string(&mut text)),
+    };
+    read.map_err(|e| Usage::Wrong(format!("{file} could not be read: {e}")))?;
+    Ok(text)
+}
+
+/// One line, without its line break; at most 4 KiB are read.
+fn password_from_stdin() -> Result<String, Usage> {
+    let mut text = String::new();
+    std::io::stdin()
+        .take(4096)
+        .read_to_string(&mut text)
+        .map_err(|e| Usage::Wrong(format!("the password could not be read: {e}")))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// Asks the daemon and prints its answer. The error is what belongs on standard error.
+pub async fn ask(door: &Path, json: bool, verb: Verb) -> Result<(), String> {
+    let request = match &verb {
+        Verb::Get(_) => Request::Settings,
+        Verb::Plain(request) => request.clone(),
+    };
+    let call = Call { ticket: None, source: None, attended: true, request };
+    let answer = Door::new(door.join(ADMIN)).call(call).await.map_err(|e| unreachable(door, &e))?;
+    let text = match (answer, verb) {
+        (Response::Refused(refusal), _) => return Err(show::refusal(&refusal, json)),
+        (Response::Settings { settings, .. }, Verb::Get(key)) => {
+            show::settings(&settings, key.as_deref(), json)?
+        }
+        (answer, _) => show::answer(&answer, json)?,
+    };
+    // A reader that has seen enough (`postern rules | head`) is not a failure.
+    match std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("cannot write: {e}")),
+        _ => Ok(()),
+    }
+}
+
+fn unreachable(door: &Path, error: &postern::door::client::DoorError) -> String {
+    use std::error::Error;
+    let why = error.source().map_or_else(String::new, |e| format!(" ({}: {e})", door.join(ADMIN).display()));
+    format!("postern: {error}{why}. The last rules stay in force.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(words: &[&str]) -> String {
+        match parse(lexopt::Parser::from_args(words)) {
+            Err(Usage::Wrong(why)) => why,
+            Err(Usage::Asked(_)) => "help".to_owned(),
+            Ok(_) => panic!("{words:?} was taken"),
+        }
+    }
+
+    #[test]
+    fn wrong_words_are_named() {
+        assert!(wrong(&[]).contains("verb"));
+        assert!(wrong(&["fly"]).contains("fly"));
+        assert!(wrong(&["set", "passthrough.pptp.enabled"]).contains("KEY=VALUE"));
+        assert!(wrong(&["status", "now"]).contains("now"));
+        assert!(wrong(&["claim"]).contains("--password-stdin"));
+        assert!(wrong(&["status", "--frob"]).contains("frob"));
+    }
+
+    #[test]
+    fn a_set_is_one_change_and_values_may_hold_equal_signs() {
+        let typed = ["set", "a=1", "b=x=y", "--comment", "why", "--door", "/tmp/d"];
+        let Ok(Command::Ask { door, request: Verb::Plain(Request::Change { patch, comment, .. }), .. }) =
+            parse(lexopt::Parser::from_args(typed))
+        else {
+            panic!("not a change")
+        };
+        assert_eq!(door, PathBuf::from("/tmp/d"));
+        assert_eq!((patch.len(), patch[1].value.as_str(), comment.as_str()), (2, "x=y", "why"));
+    }
+}

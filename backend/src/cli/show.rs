@@ -1,0 +1,158 @@
+//! Answers in words, or as JSON.
+
+use std::fmt::Write as _;
+
+use postern::door::messages::{
+    Difference, Effect, Protocol, Refusal, Response, Revision, RevisionState, Rules, SeenLink, Status,
+};
+use postern::settings::names::Time;
+use postern::settings::{Role, Settings, keys};
+use serde::Serialize;
+
+fn as_json<T: Serialize>(value: &T) -> Result<String, String> {
+    serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|e| format!("cannot print: {e}"))
+}
+
+/// What goes to standard error.
+pub fn refusal(refusal: &Refusal, json: bool) -> String {
+    if json && let Ok(text) = as_json(refusal) {
+        return text;
+    }
+    match refusal.fields.as_slice() {
+        [] | [_] => refusal.message.clone(),
+        many => many.iter().map(|f| format!("{}: {}", f.key, f.message)).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+/// Settings below `key`: one value alone, several as `key = value`.
+pub fn settings(settings: &Settings, key: Option<&str>, json: bool) -> Result<String, String> {
+    if json {
+        let mut value = serde_json::to_value(settings.masked()).map_err(|e| format!("cannot print: {e}"))?;
+        for part in key.into_iter().flat_map(|key| key.split('.')) {
+            value = value.get_mut(part).map(serde_json::Value::take).ok_or_else(|| unknown(key))?;
+        }
+        return as_json(&value);
+    }
+    if let Some(value) = key.and_then(|key| keys::get(settings, key)) {
+        return Ok(value + "\n");
+    }
+    let mut text = String::new();
+    for (name, value) in keys::below(settings, key.unwrap_or_default()).map_err(|e| e.message)? {
+        let _ = writeln!(text, "{name} = {value}"); // writing to a String cannot fail
+    }
+    Ok(text)
+}
+
+fn unknown(key: Option<&str>) -> String {
+    format!("There is no setting {}. \"postern get\" lists them all.", key.unwrap_or_default())
+}
+
+/// Any other answer.
+pub fn answer(answer: &Response, json: bool) -> Result<String, String> {
+    Ok(match answer {
+        Response::Status(status) if json => as_json(status)?,
+        Response::Status(status) => in_words(status),
+        Response::History { revisions } if json => as_json(revisions)?,
+        Response::History { revisions } => revisions.iter().map(revision).collect(),
+        Response::Done { message } if json => as_json(&serde_json::json!({ "message": message }))?,
+        Response::Done { message } => format!("{message}\n"),
+        Response::Differences { differs } if json => as_json(differs)?,
+        Response::Differences { differs } if differs.is_empty() => "Nothing would change.\n".to_owned(),
+        Response::Differences { differs } => differs.iter().map(|d| difference(d) + "\n").collect(),
+        Response::Text { text } if json => as_json(&serde_json::json!({ "text": text }))?,
+        Response::Text { text } => text.clone(),
+        Response::Ticket { .. } if json => as_json(&serde_json::json!({ "message": "claimed" }))?,
+        Response::Ticket { .. } => "This box is yours now. Log in with that password.\n".to_owned(),
+        _ => return Err("The daemon gave another answer than was asked for.".to_owned()),
+    })
+}
+
+fn in_words(status: &Status) -> String {
+    let mut text = String::new();
+    let role = match status.role {
+        Role::Unset => "none yet: set role=router with its ports",
+        Role::Router => "router",
+        Role::Companion => "companion",
+    };
+    let rules = match &status.rules {
+        Rules::Loaded => "loaded".to_owned(),
+        Rules::Deny => "only the safe ones: nothing is forwarded".to_owned(),
+        Rules::NotWanted => "none".to_owned(),
+        Rules::Missing => "MISSING from the kernel".to_owned(),
+        Rules::Edited => "CHANGED by somebody else".to_owned(),
+        Rules::Unknown { reason } => format!("unknown: {reason}"),
+    };
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<15} {value}"); // writing to a String cannot fail
+    };
+    line("role", role);
+    line("rules", &rules);
+    line("revision", &status.revision.to_string());
+    if let Some(trial) = &status.trial {
+        line(
+            "on trial",
+            &format!("revision {}, {} s left: postern confirm", trial.revision, trial.seconds_left),
+        );
+    }
+    for (name, link) in [("internet", &status.internet), ("local network", &status.local_network)] {
+        line(name, &link.as_ref().map_or_else(|| "no port".to_owned(), port));
+    }
+    for protocol in &status.passthrough {
+        line(&protocol.name, &effect(protocol));
+    }
+    for notice in &status.notices {
+        line("notice", notice);
+    }
+    text
+}
+
+fn port(link: &SeenLink) -> String {
+    let addresses: Vec<String> = link.addresses.iter().map(|(a, prefix)| format!("{a}/{prefix}")).collect();
+    let carrier = if link.carrier { "" } else { ", no link" };
+    format!("{} {}{carrier}", link.name, addresses.join(" "))
+}
+
+fn effect(protocol: &Protocol) -> String {
+    let word = match protocol.effect {
+        Effect::Working => "working",
+        Effect::Ready => "ready",
+        Effect::Blocked => "blocked",
+        Effect::Differs => "NOT AS SET",
+        Effect::Inactive => "not in effect",
+    };
+    let mut text = format!(
+        "{word}; {} open, {} packets passed, {} refused",
+        protocol.open, protocol.passed, protocol.refused
+    );
+    if let Some(reason) = &protocol.reason {
+        let _ = write!(text, "; {reason}"); // writing to a String cannot fail
+    }
+    text
+}
+
+fn revision(revision: &Revision) -> String {
+    let state = match revision.state {
+        RevisionState::Saved => "saved",
+        RevisionState::Applied => "on trial",
+        RevisionState::Confirmed => "kept",
+        RevisionState::Reverted => "taken back",
+    };
+    let mut text = format!(
+        "{:>4}  {}  {} ({}), {state}",
+        revision.id,
+        Time::from_unix(revision.at),
+        revision.who,
+        revision.via
+    );
+    if !revision.comment.is_empty() {
+        let _ = write!(text, ": {}", revision.comment); // writing to a String cannot fail
+    }
+    for change in &revision.differs {
+        let _ = write!(text, "\n      {}", difference(change)); // writing to a String cannot fail
+    }
+    text + "\n"
+}
+
+fn difference(change: &Difference) -> String {
+    format!("{}: {} → {}", change.key, change.before, change.after)
+}

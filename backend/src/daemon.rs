@@ -1,0 +1,142 @@
+//! The daemon: opens the store, makes the kernel do what it says, and answers at the door until told to end.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use postern::appliance::{Appliance, Options, TRIAL};
+use postern::door::server::Server;
+use postern::kernel::linux::Linux;
+use postern::kernel::{Kernel, Load};
+use postern::log;
+use postern::login::Logins;
+use postern::ruleset;
+use postern::settings::Settings;
+use postern::store::{FILE, Store};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// User and group of the web process.
+const WEB_GROUP: &str = "postern-web";
+/// A commit takes 20 ms; a box that is short of everything may need seconds.
+const LAST_COMMIT: Duration = Duration::from_secs(10);
+
+/// Runs until `postern stop`, or until a signal ends it. A signal leaves the rules in the kernel: an upgrade or a restart
+/// must not be felt in the network.
+pub async fn run(state: &Path, door: &Path) -> Result<(), String> {
+    // What we create is ours alone unless we say otherwise: the store holds the password's hash.
+    rustix::process::umask(Mode::from_raw_mode(0o077));
+    let make = |dir: &Path, mode| {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(mode)
+            .create(dir)
+            .map_err(|e| format!("cannot make {}: {e}", dir.display()))
+    };
+    make(state, 0o700)?;
+    make(door, 0o755)?;
+    let _alone = alone(state).await;
+    let kernel = Linux::new();
+    let (store, appliance) = match open(state, kernel).await {
+        Ok(both) => both,
+        Err(why) => {
+            deny_unless_ours(state).await;
+            return Err(why);
+        }
+    };
+    let appliance = Arc::new(appliance);
+    appliance.boot().await;
+    let watched = appliance.clone();
+    tokio::spawn(async move { watched.watch().await });
+    let logins = Logins::new(store.clone());
+    if let Ok(code) = logins.claim_code().await {
+        log::info(&format!("this box has no owner yet; its claim code is {code}"));
+    }
+    let group = group_id(WEB_GROUP);
+    if group.is_none() {
+        log::warning(&format!("there is no group {WEB_GROUP}: the web process cannot reach the door"));
+    }
+    let server = Server::new(appliance.clone(), logins).serve(door, group);
+    let ended = tokio::select! {
+        served = server => served.map_err(|e| format!("cannot make the door in {}: {e}", door.display())),
+        () = told_to_end() => Ok(()),
+    };
+    appliance.rest().await;
+    store.close().await;
+    ended
+}
+
+/// Waits for the last nft of a daemon that was killed: its commit must not come after ours. The lock belongs to the open
+/// file, and every nft inherits that; so it is free once the daemon and all of its children are gone.
+async fn alone(state: &Path) -> Option<OwnedFd> {
+    let path = state.join("lock");
+    // Without CLOEXEC, or the children would not hold it.
+    let file = rustix::fs::open(&path, OFlags::RDWR | OFlags::CREATE, Mode::from_raw_mode(0o600)).ok()?;
+    let end = Instant::now() + LAST_COMMIT;
+    while rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if Instant::now() > end {
+            log::warning(&format!("somebody still holds {}: is another daemon running?", path.display()));
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Some(file)
+}
+
+async fn open(state: &Path, kernel: Linux) -> Result<(Store, Appliance<Linux>), String> {
+    let store = Store::open(state).await.map_err(|e| {
+        let incident = log::incident(&e);
+        format!("postern: {e} ({}; {incident})", state.display())
+    })?;
+    let options = Options { trial_time: trial_time(), boot: boot_id() };
+    let appliance = Appliance::open(kernel, store.clone(), options)
+        .await
+        .map_err(|r| format!("postern: {}", r.message))?;
+    Ok((store, appliance))
+}
+
+/// The settings cannot be read: nothing is forwarded, and the home reaches SSH to put it right. Rules of ours that are
+/// in the kernel already stay: a store that broke while the box runs must not cut anybody off.
+async fn deny_unless_ours(state: &Path) {
+    let kernel = Linux::new();
+    if !state.join(FILE).exists() || kernel.observe(&[]).await.is_ok_and(|seen| seen.table.present) {
+        return;
+    }
+    match kernel.load(&ruleset::deny(&Settings::default()), Load::Commit).await {
+        Ok(()) => log::warning("the settings cannot be read: nothing is forwarded until they can"),
+        Err(error) => drop(log::incident(&error)),
+    }
+}
+
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+async fn told_to_end() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// How long settings stay on trial: 90 s, or `POSTERN_TRIAL_SECONDS` from 1 to 600 for boxes that are slow to come
+/// back (a DFS radar wait takes a minute), and for tests.
+fn trial_time() -> Duration {
+    let asked = std::env::var("POSTERN_TRIAL_SECONDS").ok().and_then(|s| s.parse().ok());
+    asked.filter(|seconds| (1..=600).contains(seconds)).map_or(TRIAL, Duration::from_secs)
+}
+
+/// A group's number, from /etc/group as in group(5): boxes of this size have no other source.
+fn group_id(name: &str) -> Option<u32> {
+    let groups = std::fs::read_to_string("/etc/group").ok()?;
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    })
+}

@@ -1,0 +1,107 @@
+//! The admin page's listening sockets. The daemon opens them, because ports below 1024 need a capability that the web
+//! process does not have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{SocketAddr, TcpListener};
+
+use rustix::net::{AddressFamily, SocketType, sockopt};
+
+use crate::log;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 128;
+
+/// The open listeners, by address.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    open: BTreeMap<SocketAddr, TcpListener>,
+    /// Those that could not be opened, and were complained about.
+    refused: BTreeSet<SocketAddr>,
+}
+
+impl Listeners {
+    /// Opens what is new, closes what is no longer wanted, and keeps the rest open without a gap. True: something is
+    /// different now.
+    pub(super) fn become_these(&mut self, wanted: &[SocketAddr]) -> bool {
+        let before = self.open.len();
+        self.open.retain(|address, _| wanted.contains(address));
+        self.refused.retain(|address| wanted.contains(address));
+        let mut changed = self.open.len() != before;
+        for &address in wanted.iter().take(super::descriptors::MOST) {
+            if self.open.contains_key(&address) {
+                continue;
+            }
+            match open(address) {
+                Ok(listener) => {
+                    log::info(&format!("the admin page is at http://{address}/"));
+                    self.refused.remove(&address);
+                    self.open.insert(address, listener);
+                    changed = true;
+                }
+                // Said once: it is tried again every second.
+                Err(e) if self.refused.insert(address) => {
+                    log::warning(&format!("the admin page cannot be at {address} yet: {e}"));
+                }
+                Err(_) => {}
+            }
+        }
+        changed
+    }
+
+    /// The open ones.
+    pub(super) fn each(&self) -> (Vec<SocketAddr>, Vec<&TcpListener>) {
+        self.open.iter().map(|(address, listener)| (*address, listener)).unzip()
+    }
+
+    /// Copies of the open ones' descriptors.
+    pub(super) fn copies(&self) -> std::io::Result<(Vec<SocketAddr>, Vec<TcpListener>)> {
+        let mut sockets = Vec::new();
+        for listener in self.open.values() {
+            sockets.push(listener.try_clone()?);
+        }
+        Ok((self.open.keys().copied().collect(), sockets))
+    }
+}
+
+fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    // The web process may still hold the socket of a daemon that has gone; both serve until it takes ours. The kernel
+    // allows that to sockets of the same user only.
+    sockopt::set_socket_reuseport(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_daemon_can_listen_while_the_web_process_holds_the_old_socket() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let held = open(any).unwrap();
+        let address = held.local_addr().unwrap();
+        let mut next = Listeners::default();
+        assert!(next.become_these(&[address]));
+        assert_eq!(next.each().0, [address]);
+        assert!(!next.become_these(&[address]), "nothing new");
+        drop(held);
+        std::net::TcpStream::connect(address).unwrap();
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_had_costs_no_other() {
+        let mut listeners = Listeners::default();
+        let foreign = SocketAddr::from(([192, 0, 2, 1], 1));
+        let ours = open(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().local_addr().unwrap();
+        assert!(listeners.become_these(&[foreign, ours]));
+        assert_eq!(listeners.each().0, [ours]);
+    }
+}

@@ -1,0 +1,236 @@
+//! What is said through the door. Typed and small; whatever does not parse ends the connection.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::settings::Settings;
+
+pub use crate::appliance::{Assignment, Effect, Protocol, Refusal, RefusalKind, Rules, Status, Trial};
+pub use crate::kernel::SeenLink;
+pub use crate::store::{Difference, Revision, RevisionState};
+
+/// Version of this protocol; the first frame names it and the daemon refuses another.
+pub const VERSION: u32 = 1;
+/// Longest frame in bytes.
+pub const MAX_FRAME: usize = 64 * 1024;
+
+/// Longest document of [`Request::Import`] in bytes.
+pub const MAX_IMPORT: usize = 48 * 1024;
+
+/// First frame of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hello {
+    /// [`VERSION`] of the caller.
+    pub version: u32,
+}
+
+/// One call: a request, and on whose behalf. One [`Response`] answers it, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// The login ticket, minted by [`Request::Login`]. `admin.sock` needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    /// The browser's address, for the journal and the login delay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// True when a person did this; a page that polls says false and does not keep a login alive.
+    #[serde(default)]
+    pub attended: bool,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// What can be asked. `(open)`: without a ticket, on either socket. `(admin)`: only on `admin.sock`.
+/// Everything else needs a live ticket on `web.sock`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// (open) Is this box claimed, what is it called, which Host names are ours. Answer: [`Response::Greeting`].
+    Greeting,
+    /// (open) Takes an unclaimed box: sets the first password. Works once. On `admin.sock` the code may be empty.
+    /// Answer: [`Response::Ticket`].
+    Claim {
+        /// The one-time code that the daemon printed.
+        code: String,
+        /// The new password, 10 to 128 characters.
+        password: Password,
+    },
+    /// (open) Answer: [`Response::Ticket`], or refused with `wrong` or `wait`.
+    Login {
+        /// As typed.
+        password: Password,
+    },
+    /// Ends the ticket. Answer: [`Response::Done`].
+    Logout,
+    /// (admin) The one-time code. Answer: [`Response::Done`] with the code as message.
+    ClaimCode,
+    /// Answer: [`Response::Settings`], the newest revision.
+    Settings,
+    /// Answer: [`Response::Status`].
+    Status,
+    /// Changes settings. Answer: [`Response::Done`] with what is true now, or refused.
+    Change {
+        /// The revision the owner looked at. Not the newest any more: refused with `conflict`. None: the newest.
+        base_revision: Option<i64>,
+        /// Keys with their new values, in words as on the command line.
+        patch: Vec<Assignment>,
+        /// Why; may be empty. At most 200 characters.
+        comment: String,
+    },
+    /// Keeps settings that are on trial. With nothing on trial: done. Answer: [`Response::Done`].
+    Confirm {
+        /// Which revision; none: whichever is on trial.
+        revision: Option<i64>,
+    },
+    /// Takes back what one revision changed, as a new revision: each key it changed gets its value of before, if
+    /// nobody has changed that key since; else refused with `conflict` and the keys in `fields`. Answer:
+    /// [`Response::Done`].
+    Undo {
+        /// Which, among the newest 50 confirmed ones; none: the newest.
+        revision: Option<i64>,
+    },
+    /// Goes back to the whole document of a past revision, as a new revision. Answer: [`Response::Done`].
+    GoBack {
+        /// Which.
+        revision: i64,
+    },
+    /// Loads the rules of the settings anew where the kernel holds something else. Answer: [`Response::Done`].
+    Mend,
+    /// The settings as TOML. Secrets are masked on `web.sock`. Answer: [`Response::Text`].
+    Export,
+    /// Replaces the settings by a TOML document. A masked secret keeps the one that is stored. Refused with `invalid`
+    /// and one field: its key is the document's, its message names the line. Answer: [`Response::Differences`] when
+    /// dry, else [`Response::Done`].
+    Import {
+        /// The document, at most [`MAX_IMPORT`] bytes.
+        text: String,
+        /// Only say what would differ.
+        dry: bool,
+        /// As in [`Request::Change`].
+        base_revision: Option<i64>,
+    },
+    /// A new password; ends every other login. On `admin.sock` the old one is not asked for. Answer:
+    /// [`Response::Done`]; a wrong old one is refused with `wrong` and the field `old`, a bad new one with `invalid`
+    /// and the field `password`.
+    Password {
+        /// The old one.
+        old: Password,
+        /// The new one, 10 to 128 characters.
+        new: Password,
+    },
+    /// Live logins. Answer: [`Response::Logins`].
+    Logins,
+    /// Ends a login. Answer: [`Response::Done`].
+    EndLogin {
+        /// Its number in [`Response::Logins`].
+        id: u64,
+    },
+    /// Answer: [`Response::History`], newest first.
+    History {
+        /// At most so many, 1 to 200.
+        limit: u32,
+    },
+    /// The ruleset that would be loaded. Answer: [`Response::Text`].
+    Rules,
+    /// Compiles and tries the ruleset with `nft --check`. Answer: [`Response::Done`].
+    Check,
+    /// (admin) Deny state in role router, table gone in role companion; the daemon ends. Answer: [`Response::Done`].
+    Stop,
+    /// (web.sock only, open) This connection becomes a stream of [`Response::Listeners`], each with that many file
+    /// descriptors of listening TCP sockets: at once, and again whenever the addresses change.
+    Listen,
+}
+
+/// A password on its way. Its Debug shows nothing.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Password(pub String);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Response {
+    /// To [`Request::Greeting`].
+    Greeting(Greeting),
+    /// A live login.
+    Ticket {
+        /// Opaque, 256 bits.
+        ticket: String,
+    },
+    /// The newest settings. Secrets are replaced by `••••` on `web.sock`.
+    Settings {
+        /// Their revision; 0: factory state, nothing was saved yet.
+        revision: i64,
+        /// The document.
+        settings: Box<Settings>,
+    },
+    /// What is true now.
+    Status(Box<Status>),
+    /// Past revisions, newest first.
+    History {
+        /// Newest first.
+        revisions: Vec<Revision>,
+    },
+    /// What an import would change.
+    Differences {
+        /// Key by key; empty: nothing.
+        differs: Vec<Difference>,
+    },
+    /// Live logins, newest first.
+    Logins {
+        /// Newest first.
+        logins: Vec<LiveLogin>,
+    },
+    /// Text to read.
+    Text {
+        /// As it is.
+        text: String,
+    },
+    /// It was done; the sentence says what is true now.
+    Done {
+        /// For the owner.
+        message: String,
+    },
+    /// It was not done.
+    Refused(Refusal),
+    /// To [`Request::Listen`], with one file descriptor for each address.
+    Listeners {
+        /// Where they listen.
+        addresses: Vec<SocketAddr>,
+    },
+}
+
+/// What anybody on the local network may know before logging in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// False: the claim page is shown.
+    pub claimed: bool,
+    /// Host names and addresses (without port) a browser may use for us.
+    pub hosts: Vec<String>,
+    /// A login ends after so many idle minutes.
+    pub idle_minutes: u16,
+}
+
+/// A live login.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveLogin {
+    /// Its number, for [`Request::EndLogin`]; not the ticket.
+    pub id: u64,
+    /// Seconds since it began.
+    pub age_seconds: u64,
+    /// Seconds since a person last did something with it.
+    pub idle_seconds: u64,
+    /// The browser's address, as the web process names it.
+    pub source: IpAddr,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}

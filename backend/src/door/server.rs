@@ -1,0 +1,341 @@
+//! The daemon's side: who may ask what, and the answer.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::time::timeout;
+
+use super::descriptors;
+use super::frame::{self, FrameError};
+use super::listeners::Listeners;
+use super::messages::{
+    Call, Greeting, Hello, LiveLogin, MAX_IMPORT, Refusal, RefusalKind, Request, Response, VERSION,
+};
+use crate::appliance::{Appliance, Author, Imported};
+use crate::kernel::Kernel;
+use crate::log;
+use crate::login::{Logins, Ticket};
+
+/// Connections at once, per socket.
+const AT_ONCE: usize = 64;
+/// A connection that says nothing at first is closed after this time.
+const GREETING_TIME: Duration = Duration::from_secs(5);
+
+/// Pause before an address that could not be had is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Which socket a call came through; the file mode has decided who can reach it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Web,
+    Admin,
+}
+
+/// What answers.
+#[derive(Debug)]
+pub struct Server<K> {
+    appliance: Arc<Appliance<K>>,
+    logins: Logins,
+    listeners: Mutex<Listeners>,
+    /// Counts up when the listeners have changed.
+    listening: watch::Sender<u64>,
+    stop: watch::Sender<bool>,
+}
+
+impl<K: Kernel> Server<K> {
+    /// For this box and its logins.
+    pub fn new(appliance: Arc<Appliance<K>>, logins: Logins) -> Arc<Self> {
+        Arc::new(Self {
+            appliance,
+            logins,
+            listeners: Mutex::default(),
+            listening: watch::Sender::new(0),
+            stop: watch::Sender::new(false),
+        })
+    }
+
+    /// Makes both sockets in `dir` and answers until `stop` was asked for. `web_group` is the group id of the web
+    /// process; none: only the daemon's own user reaches `web.sock`.
+    pub async fn serve(self: Arc<Self>, dir: &Path, web_group: Option<u32>) -> std::io::Result<()> {
+        let web = bind(&dir.join(super::WEB), web_group)?;
+        let admin = bind(&dir.join(super::ADMIN), None)?;
+        tokio::spawn(self.clone().keep_listeners());
+        let mut stop = self.stop.subscribe();
+        tokio::select! {
+            () = self.clone().accept(web, Side::Web) => {}
+            () = self.clone().accept(admin, Side::Admin) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+        Ok(())
+    }
+
+    /// Follows the addresses. One that cannot be had yet (IPv6 looks for duplicates first) is tried again.
+    async fn keep_listeners(self: Arc<Self>) {
+        let mut wanted = self.appliance.admin_addresses();
+        loop {
+            let addresses = wanted.borrow_and_update().clone();
+            let changed = self.listeners.lock().await.become_these(&addresses);
+            if changed {
+                self.listening.send_modify(|n| *n += 1);
+            }
+            let missing = self.listeners.lock().await.each().0.len() < addresses.len();
+            tokio::select! {
+                differs = wanted.changed() => if differs.is_err() { return },
+                () = tokio::time::sleep(AGAIN), if missing => {}
+            }
+        }
+    }
+
+    async fn accept(self: Arc<Self>, listener: UnixListener, side: Side) {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let this = self.clone();
+                    tokio::spawn(async move {
+                        // A broken or talkative peer is its own problem; its connection ends.
+                        let _ = this.talk(stream, side).await;
+                        drop(place);
+                    });
+                }
+                Err(e) => {
+                    log::warning(&format!("the door could not take a connection: {e}"));
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    async fn talk(&self, mut stream: UnixStream, side: Side) -> Result<(), FrameError> {
+        let hello = timeout(GREETING_TIME, frame::read::<Hello>(&mut stream, frame::REQUEST));
+        let Ok(hello) = hello.await else { return Ok(()) };
+        match hello? {
+            Some(hello) if hello.version == VERSION => {}
+            Some(hello) => {
+                let said = format!(
+                    "This daemon speaks version {VERSION} of the door, not {}. Restart both.",
+                    hello.version
+                );
+                return frame::write(&mut stream, &refused(Refusal::of(RefusalKind::Forbidden, said))).await;
+            }
+            None => return Ok(()),
+        }
+        while let Some(call) = frame::read::<Call>(&mut stream, frame::REQUEST).await? {
+            if call.request == Request::Listen {
+                return if side == Side::Web { self.hand_over(stream).await } else { Ok(()) };
+            }
+            let stopping = call.request == Request::Stop;
+            let answer = self.answer(call, side).await;
+            let done = matches!(answer, Ok(Response::Done { .. }));
+            let written = frame::write(&mut stream, &answer.unwrap_or_else(refused)).await;
+            // Even if nobody waits for the answer any more.
+            if stopping && done {
+                self.stop.send_replace(true);
+            }
+            written?;
+        }
+        Ok(())
+    }
+
+    /// Sends the listening sockets now and whenever they change, until the web process goes.
+    async fn hand_over(&self, mut stream: UnixStream) -> Result<(), FrameError> {
+        let mut listening = self.listening.subscribe();
+        loop {
+            listening.borrow_and_update();
+            // Copies: a web process that does not read must not hold up the others.
+            let (addresses, sockets) = self.listeners.lock().await.copies()?;
+            let sockets: Vec<&std::net::TcpListener> = sockets.iter().collect();
+            descriptors::send(&mut stream, &Response::Listeners { addresses }, &sockets).await?;
+            tokio::select! {
+                changed = listening.changed() => if changed.is_err() { return Ok(()) },
+                // The web process has nothing to say here: whatever is readable is its end.
+                _ = stream.readable() => return Ok(()),
+            }
+        }
+    }
+
+    async fn answer(&self, call: Call, side: Side) -> Result<Response, Refusal> {
+        let source = call.source.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        match &call.request {
+            Request::Greeting => return self.greeting().await,
+            Request::Claim { code, password } => {
+                let code = (side == Side::Web).then_some(code.as_str());
+                let ticket = self.logins.claim(code, &password.0, source).await?;
+                match side {
+                    Side::Admin => {
+                        // The command line keeps no login.
+                        self.logins.logout(&ticket);
+                        log::info("this box was claimed by root on the command line");
+                    }
+                    Side::Web => log::info(&format!("this box was claimed from {source}")),
+                }
+                return Ok(Response::Ticket { ticket });
+            }
+            Request::Login { password } => {
+                let tried = self.logins.login(&password.0, source).await;
+                match &tried {
+                    Ok(_) => log::info(&format!("login from {source}")),
+                    Err(refusal) if refusal.kind == RefusalKind::Wrong => {
+                        log::warning(&format!("wrong password from {source}"));
+                    }
+                    Err(_) => {} // told to wait: not worth a line each, an attacker would fill the log
+                }
+                return Ok(Response::Ticket { ticket: tried? });
+            }
+            _ => {}
+        }
+        if side == Side::Web {
+            self.needs_login(&call)?;
+        }
+        self.answer_owner(call, side).await
+    }
+
+    fn needs_login(&self, call: &Call) -> Result<(), Refusal> {
+        let idle = self.idle();
+        match call.ticket.as_deref().map(|ticket| self.logins.check(ticket, call.attended, idle)) {
+            Some(Ticket::Live) => Ok(()),
+            _ => Err(Refusal::of(RefusalKind::Login, "This login has ended. Log in again.")),
+        }
+    }
+
+    /// What only the owner may ask, who has been proved: by a ticket, or by reaching `admin.sock`.
+    async fn answer_owner(&self, call: Call, side: Side) -> Result<Response, Refusal> {
+        let author = match side {
+            Side::Admin => Author::command_line(),
+            Side::Web => Author::browser(call.source),
+        };
+        let admin_only = || match side {
+            Side::Admin => Ok(()),
+            Side::Web => {
+                Err(Refusal::of(RefusalKind::Forbidden, "Only root may do that, on the command line."))
+            }
+        };
+        let done = |message| Ok(Response::Done { message });
+        match call.request {
+            Request::Logout => {
+                self.logins.logout(call.ticket.as_deref().unwrap_or_default());
+                done("You are logged out.".to_owned())
+            }
+            Request::ClaimCode => {
+                admin_only()?;
+                done(self.logins.claim_code().await?)
+            }
+            Request::Settings => {
+                let (revision, settings) = self.appliance.settings();
+                // The web process shows that there is a password, never which.
+                let settings = if side == Side::Web { settings.masked() } else { settings };
+                Ok(Response::Settings { revision, settings: Box::new(settings) })
+            }
+            Request::Status => Ok(Response::Status(Box::new(self.appliance.status().await))),
+            Request::Change { base_revision, patch, comment } => {
+                done(self.appliance.change(base_revision, &patch, &comment, author).await?)
+            }
+            Request::Confirm { revision } => done(self.appliance.confirm(revision).await?),
+            Request::Undo { revision } => done(self.appliance.undo(revision, author).await?),
+            Request::GoBack { revision } => done(self.appliance.go_back_to(revision, author).await?),
+            Request::Mend => done(self.appliance.mend_rules().await?),
+            Request::Export => {
+                let (_, settings) = self.appliance.settings();
+                // The web process may look but not know; what root does with its secrets is root's affair.
+                let settings = if side == Side::Web { settings.masked() } else { settings };
+                Ok(Response::Text { text: settings.to_toml() })
+            }
+            Request::Import { text, .. } if text.len() > MAX_IMPORT => Err(Refusal::field(
+                RefusalKind::Invalid,
+                "",
+                format!("The document has {} bytes; at most {MAX_IMPORT} are taken.", text.len()),
+            )),
+            Request::Import { text, dry, base_revision } => {
+                match self.appliance.import(&text, dry, base_revision, author).await? {
+                    Imported::Would(differs) => Ok(Response::Differences { differs }),
+                    Imported::Done(message) => done(message),
+                }
+            }
+            Request::Password { .. } | Request::Logins | Request::EndLogin { .. } => {
+                self.answer_account(call, side).await
+            }
+            Request::History { limit } => {
+                Ok(Response::History { revisions: self.appliance.history(limit).await? })
+            }
+            Request::Rules => Ok(Response::Text { text: self.appliance.rules().await }),
+            Request::Check => done(self.appliance.check().await?),
+            Request::Stop => {
+                admin_only()?;
+                done(self.appliance.stop().await?)
+            }
+            Request::Greeting | Request::Claim { .. } | Request::Login { .. } | Request::Listen => {
+                Err(Refusal::of(RefusalKind::Forbidden, "That was answered elsewhere."))
+            }
+        }
+    }
+
+    async fn answer_account(&self, call: Call, side: Side) -> Result<Response, Refusal> {
+        let source = call.source.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let ticket = call.ticket.as_deref().unwrap_or_default();
+        let done = |message: &str| Ok(Response::Done { message: message.to_owned() });
+        match call.request {
+            Request::Password { old, new } => {
+                let old = (side == Side::Web).then_some((old.0.as_str(), ticket));
+                self.logins.change_password(old, &new.0, source).await?;
+                log::info("the password was changed; every other login has ended");
+                done("The password is changed. Every other login has ended.")
+            }
+            Request::EndLogin { id } if self.logins.end(id) => done("That login has ended."),
+            Request::EndLogin { .. } => done("That login had ended already."),
+            _ => {
+                let logins = self.logins.live(self.idle()).into_iter();
+                let logins = logins.map(|live| LiveLogin {
+                    id: live.id,
+                    age_seconds: live.age.as_secs(),
+                    idle_seconds: live.idle.as_secs(),
+                    source: live.source,
+                    current: live.ticket == ticket,
+                });
+                Ok(Response::Logins { logins: logins.collect() })
+            }
+        }
+    }
+
+    /// How long a login may idle.
+    fn idle(&self) -> Duration {
+        let (_, settings) = self.appliance.settings();
+        Duration::from_secs(60 * u64::from(settings.access.idle_minutes.minutes()))
+    }
+
+    async fn greeting(&self) -> Result<Response, Refusal> {
+        let (_, settings) = self.appliance.settings();
+        let listening = self.appliance.admin_addresses().borrow().clone();
+        let name = settings.system.name.to_string();
+        let mut hosts = vec![format!("{name}.{}", settings.local_network.domain), name];
+        hosts.extend(listening.iter().map(|address| address.ip().to_string()));
+        Ok(Response::Greeting(Greeting {
+            claimed: self.logins.claimed().await?,
+            hosts,
+            idle_minutes: settings.access.idle_minutes.minutes(),
+        }))
+    }
+}
+
+fn refused(refusal: Refusal) -> Response {
+    Response::Refused(refusal)
+}
+
+/// A fresh socket of mode 0660. The kernel checks the mode at connect(2): that is the whole of who may ask.
+fn bind(path: &Path, group: Option<u32>) -> std::io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    if let Some(group) = group {
+        std::os::unix::fs::chown(path, None, Some(group))?;
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}

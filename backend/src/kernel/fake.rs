@@ -1,0 +1,352 @@
+//! A kernel of paper: it does nothing, remembers what it was told, and can be told to fail. For tests of the order
+//! of things; clones share their memory, so a test keeps one and hands the other on.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Counter, Error, Flow, FlowMatch, Kernel, Link, Load, Network, Observation, SeenLink, Table};
+use crate::ruleset::{self, Capabilities, Ruleset};
+
+/// The fake. Everything it can do, [`Kernel::capabilities`] says it can.
+#[derive(Debug, Clone, Default)]
+pub struct Fake {
+    memory: Arc<Mutex<Memory>>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    calls: Vec<String>,
+    /// Calls left until one fails; it fails at 1.
+    failing: Option<usize>,
+    /// Calls left until none returns any more; that is at 0.
+    dying: Option<usize>,
+    capabilities: Option<Capabilities>,
+    loaded: Option<String>,
+    network: Network,
+    seen: Observation,
+}
+
+impl Fake {
+    /// No table, no link, no flow; a kernel that can do everything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What it was told so far, one word a call with what matters: `capabilities`, `check`, `load`, `configure`,
+    /// `observe`, `end 2` (how many flows). The call that failed is among them.
+    pub fn calls(&self) -> Vec<String> {
+        self.memory().calls.clone()
+    }
+
+    /// Forgets the calls so far; state and failures to come stay.
+    pub fn forget_calls(&self) {
+        self.memory().calls.clear();
+    }
+
+    /// The `k`-th call from now fails (1 is the next) and changes nothing; those after it work again.
+    pub fn fail_at(&self, k: usize) {
+        self.memory().failing = Some(k);
+    }
+
+    /// From the `k`-th call from now (1 is the next) none returns and none has an effect: as if whoever calls had been
+    /// killed there. [`Fake::revive`] ends it.
+    pub fn die_at(&self, k: usize) {
+        self.memory().dying = Some(k);
+    }
+
+    /// Calls work again, for the next daemon.
+    pub fn revive(&self) {
+        self.memory().dying = None;
+    }
+
+    /// What [`Kernel::capabilities`] shall answer.
+    pub fn set_capabilities(&self, capabilities: Capabilities) {
+        self.memory().capabilities = Some(capabilities);
+    }
+
+    /// The conntrack entries there shall be.
+    pub fn set_flows(&self, flows: Vec<Flow>) {
+        self.memory().seen.flows = flows;
+    }
+
+    /// The links there shall be to see.
+    pub fn set_links(&self, links: Vec<SeenLink>) {
+        self.memory().seen.links = links;
+    }
+
+    /// What a named counter shall show.
+    pub fn set_counter(&self, name: &str, counter: Counter) {
+        self.memory().seen.counters.insert(name.to_owned(), counter);
+    }
+
+    /// As if somebody else had edited our table: its fingerprint changes.
+    pub fn edit_table(&self) {
+        let table = &mut self.memory().seen.table;
+        table.fingerprint = table.fingerprint.wrapping_add(1);
+    }
+
+    /// The text last committed, also when it was one that takes the table away.
+    pub fn loaded(&self) -> Option<String> {
+        self.memory().loaded.clone()
+    }
+
+    /// As if somebody else had put a chain into our table.
+    pub fn add_chain(&self, name: &str) {
+        self.memory().seen.table.chains.insert(name.to_owned());
+    }
+
+    /// As if somebody else had written below /proc/sys.
+    pub fn set_sysctl(&self, path: &str, value: &str) {
+        for (_, now) in self.memory().network.sysctls.iter_mut().filter(|(p, _)| p == path) {
+            value.clone_into(now);
+        }
+    }
+
+    /// The network as configured so far.
+    pub fn network(&self) -> Network {
+        self.memory().network.clone()
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a call; fails if it is the one that shall.
+    async fn note(&self, call: String) -> Result<MutexGuard<'_, Memory>, Error> {
+        let dead = {
+            let mut memory = self.memory();
+            memory.dying = memory.dying.map(|k| k.saturating_sub(1));
+            memory.dying == Some(0)
+        };
+        if dead {
+            // The caller was killed: whatever it wanted of the kernel, it does not happen.
+            std::future::pending::<()>().await;
+        }
+        let mut memory = self.memory();
+        let what = call.clone();
+        memory.calls.push(call);
+        memory.failing = match memory.failing {
+            Some(0 | 1) => {
+                memory.failing = None;
+                return Err(Error::Netlink { what, source: io::Error::other("the test wants it so") });
+            }
+            Some(k) => Some(k - 1),
+            None => None,
+        };
+        Ok(memory)
+    }
+}
+
+impl Kernel for Fake {
+    async fn capabilities(&self) -> Result<Capabilities, Error> {
+        let memory = self.note("capabilities".into()).await?;
+        let all = Capabilities { pptp_helper: true };
+        Ok(memory.capabilities.clone().unwrap_or(all))
+    }
+
+    async fn load(&self, ruleset: &Ruleset, how: Load) -> Result<(), Error> {
+        match how {
+            Load::Check => self.note("check".into()).await.map(drop),
+            Load::Commit => {
+                let mut memory = self.note("load".into()).await?;
+                memory.commit(&ruleset.to_string(), ruleset.about());
+                Ok(())
+            }
+        }
+    }
+
+    async fn configure(&self, wanted: &Network, how: Load) -> Result<Network, Error> {
+        match how {
+            Load::Check => Ok(self.note("look".into()).await?.network.clone().configure(wanted)),
+            Load::Commit => Ok(self.note("configure".into()).await?.network.configure(wanted)),
+        }
+    }
+
+    async fn observe(&self, flows: &[FlowMatch]) -> Result<Observation, Error> {
+        let mut seen = self.note("observe".into()).await?.seen.clone();
+        let wanted = |f: &Flow| flows.iter().any(|wanted| wanted.covers(f.protocol, f.server_port));
+        seen.conntrack = (seen.flows.len() as u64, 65_536);
+        seen.flows.retain(wanted);
+        Ok(seen)
+    }
+
+    async fn end(&self, flows: &[Flow]) -> Result<usize, Error> {
+        let mut memory = self.note(format!("end {}", flows.len())).await?;
+        let before = memory.seen.flows.len();
+        memory.seen.flows.retain(|f| !flows.contains(f));
+        Ok(before - memory.seen.flows.len())
+    }
+}
+
+impl Memory {
+    /// Follows the text as far as tests need it: is the table there, its comments, the names of its counters.
+    fn commit(&mut self, text: &str, about: Option<&str>) {
+        let lines = || text.lines().map(str::trim);
+        let last =
+            |what: &str| lines().enumerate().filter(|(_, l)| l.starts_with(what)).last().map(|(at, _)| at);
+        let made = last("table inet postern").max(last("add table inet postern"));
+        let deleted = last("delete table inet postern");
+        self.loaded = Some(text.to_owned());
+        if made <= deleted {
+            // As nft has it: a table that is deleted last is gone; a text that names none changes nothing.
+            if deleted.is_some() {
+                (self.seen.table, self.seen.counters) = Default::default();
+            }
+            return;
+        }
+        if deleted.is_some() {
+            self.seen.counters.clear();
+        }
+        // On a line of its own, or in `add table inet postern { comment "…"; }`.
+        let quoted = |line: &str| {
+            let line = line.strip_prefix("add table inet postern {").unwrap_or(line).trim_start();
+            line.strip_prefix("comment \"")?.split('"').next().map(str::to_owned)
+        };
+        let fingerprint = text.bytes().fold(1u64, |h, b| h.wrapping_mul(31).wrapping_add(b.into()));
+        let foreign = self.seen.table.chains.difference(&ruleset::chains()).cloned().collect();
+        self.seen.table = Table {
+            present: true,
+            comment: lines().find_map(quoted),
+            about: about.map(str::to_owned),
+            // A refill keeps what is not ours.
+            chains: if deleted.is_some() { ruleset::chains() } else { &ruleset::chains() | &foreign },
+            fingerprint,
+        };
+        for line in lines() {
+            // `counter name {`, or `add counter inet postern name`; a rule says `counter name "name"`.
+            let named = line.strip_prefix("counter ").and_then(|l| l.split_once('{')).map(|(name, _)| name);
+            let added =
+                line.strip_prefix("add counter inet postern ").and_then(|l| l.split([' ', '{', ';']).next());
+            if let Some(name) = named.or(added) {
+                self.seen.counters.entry(name.trim().to_owned()).or_default();
+            }
+        }
+    }
+}
+
+impl Network {
+    /// Becomes `wanted` as far as that says anything; what was there before is returned.
+    fn configure(&mut self, wanted: &Self) -> Self {
+        let mut before = Self::default();
+        for link in &wanted.links {
+            let none = || Link { name: link.name.clone(), addresses: Vec::new(), up: false };
+            match self.links.iter_mut().find(|l| l.name == link.name) {
+                Some(known) => before.links.push(std::mem::replace(known, link.clone())),
+                None => {
+                    self.links.push(link.clone());
+                    before.links.push(none());
+                }
+            }
+        }
+        if let Some(route) = &wanted.default_route {
+            before.default_route = Some(self.default_route.replace(route.clone()).flatten());
+        }
+        for (path, value) in &wanted.sysctls {
+            match self.sysctls.iter_mut().find(|(p, _)| p == path) {
+                Some((_, now)) => before.sysctls.push((path.clone(), std::mem::replace(now, value.clone()))),
+                // What the paper kernel says of a key that nobody has set yet.
+                None => {
+                    self.sysctls.push((path.clone(), value.clone()));
+                    before.sysctls.push((path.clone(), "0".into()));
+                }
+            }
+        }
+        before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{DefaultRoute, FlowHandle};
+
+    fn flow(protocol: u8, server_port: u16, id: u32) -> Flow {
+        let anywhere = std::net::Ipv4Addr::LOCALHOST.into();
+        Flow {
+            protocol,
+            client: anywhere,
+            client_port: 0,
+            server: anywhere,
+            server_port,
+            zone: 0,
+            helper: None,
+            answered: true,
+            tcp_state: None,
+            sent: Counter::default(),
+            received: Counter::default(),
+            handle: FlowHandle { id, ..FlowHandle::default() },
+        }
+    }
+
+    fn network(up: bool) -> Network {
+        let wan = || "wan0".parse().unwrap();
+        Network {
+            links: vec![Link { name: wan(), addresses: vec!["192.0.2.1/24".parse().unwrap()], up }],
+            default_route: Some(Some(DefaultRoute { gateway: [192, 0, 2, 254].into(), device: wan() })),
+            sysctls: vec![("net/ipv4/ip_forward".into(), "1".into())],
+        }
+    }
+
+    #[tokio::test]
+    async fn the_kth_call_fails_and_changes_nothing() {
+        let fake = Fake::new();
+        fake.fail_at(2);
+        assert!(fake.capabilities().await.unwrap().pptp_helper);
+        assert!(fake.configure(&network(true), Load::Commit).await.is_err());
+        assert_eq!(fake.network(), Network::default());
+        fake.configure(&network(true), Load::Commit).await.unwrap();
+        assert_eq!(fake.network(), network(true));
+        assert_eq!(fake.calls(), ["capabilities", "configure", "configure"]);
+        fake.forget_calls();
+        assert!(fake.calls().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_can_be_given_back() {
+        let fake = Fake::new();
+        let nothing = fake.configure(&network(true), Load::Commit).await.unwrap();
+        let first = fake.configure(&network(false), Load::Commit).await.unwrap();
+        assert_eq!(first, network(true));
+        fake.configure(&nothing, Load::Commit).await.unwrap();
+        assert_eq!(fake.network().default_route, Some(None));
+        assert!(fake.network().links[0].addresses.is_empty());
+    }
+
+    #[tokio::test]
+    async fn flows_are_found_and_ended() {
+        let fake = Fake::new();
+        fake.set_flows(vec![flow(6, 1723, 1), flow(6, 80, 2), flow(47, 9, 3)]);
+        let wanted = [
+            FlowMatch { protocol: 6, server_port: Some(1723) },
+            FlowMatch { protocol: 47, server_port: None },
+        ];
+        let seen = fake.observe(&wanted).await.unwrap();
+        assert_eq!(seen.flows, [flow(6, 1723, 1), flow(47, 9, 3)]);
+        assert_eq!(seen.conntrack.0, 3);
+        assert_eq!(fake.end(&seen.flows).await.unwrap(), 2);
+        assert_eq!(fake.end(&seen.flows).await.unwrap(), 0);
+        assert_eq!(fake.calls(), ["observe", "end 2", "end 2"]);
+    }
+
+    #[test]
+    fn the_table_follows_the_text() {
+        let fake = Fake::new();
+        let table = || fake.memory().seen.table.clone();
+        let full =
+            "add table inet postern { comment \"postern schema 1, role router\"; }\nflush table inet postern
+            table inet postern {\n  counter calls { }\n  chain a {\n    counter name \"calls\"\n  }\n}\n";
+        fake.memory().commit(full, None);
+        assert_eq!(table().comment.as_deref(), Some("postern schema 1, role router"));
+        assert_eq!(fake.memory().seen.counters.keys().collect::<Vec<_>>(), ["calls"]);
+        let first = table();
+        fake.set_counter("calls", Counter { packets: 1, bytes: 2 });
+        fake.memory().commit(full, None);
+        assert_eq!((table(), fake.memory().seen.counters["calls"].packets), (first.clone(), 1));
+        fake.edit_table();
+        assert_ne!(table().fingerprint, first.fingerprint);
+        fake.memory().commit("add table inet postern\ndelete table inet postern\n", None);
+        assert_eq!((table(), fake.memory().seen.counters.len()), (Table::default(), 0));
+        fake.memory().commit(&format!("add table inet postern\ndelete table inet postern\n{full}"), None);
+        assert!(table().present);
+    }
+}

@@ -1,0 +1,95 @@
+//! The running system.
+//!
+//! Netfilter's netlink blocks, for microseconds as a rule: it runs on tokio's blocking threads. So does a change of the
+//! network, in a runtime of its own. nft is a child process.
+
+use std::sync::Mutex;
+
+use tokio::runtime::Builder;
+use tokio::task::spawn_blocking;
+
+use super::links::{Links, refused};
+use super::{Error, Flow, FlowMatch, Kernel, Load, Network, Observation, Table};
+use super::{capabilities, configure, conntrack, nft, table};
+use crate::ruleset::{Capabilities, Ruleset};
+
+/// The Linux that we run on. Needs CAP_NET_ADMIN in the network namespace.
+#[derive(Debug, Default)]
+pub struct Linux {
+    /// The ruleset generation of the last look, and our table then.
+    listed: Mutex<Option<(u32, Table)>>,
+}
+
+impl Linux {
+    /// Asks nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn known(&self) -> Option<(u32, Table)> {
+        self.listed.lock().ok()?.clone()
+    }
+
+    fn remember(&self, generation: Option<u32>, table: &Table) {
+        if let Ok(mut listed) = self.listed.lock() {
+            *listed = generation.map(|generation| (generation, table.clone()));
+        }
+    }
+}
+
+impl Kernel for Linux {
+    async fn capabilities(&self) -> Result<Capabilities, Error> {
+        capabilities::capabilities().await
+    }
+
+    async fn load(&self, ruleset: &Ruleset, how: Load) -> Result<(), Error> {
+        let text = ruleset.to_string();
+        match how {
+            Load::Check => nft::check(&text).await,
+            Load::Commit => nft::commit(&text).await,
+        }
+    }
+
+    async fn configure(&self, wanted: &Network, how: Load) -> Result<Network, Error> {
+        let wanted = wanted.clone();
+        blocking(move || {
+            // Not a task of the daemon's runtime, which would drop it half done when the daemon is told to end.
+            let runtime = Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(refused("list the ports of this box"))?;
+            runtime.block_on(async {
+                match how {
+                    Load::Check => configure::look(&wanted).await,
+                    Load::Commit => configure::change(&wanted, |_| Ok(())).await,
+                }
+            })
+        })
+        .await
+    }
+
+    async fn observe(&self, flows: &[FlowMatch]) -> Result<Observation, Error> {
+        let (wanted, known) = (flows.to_vec(), self.known());
+        let links = Links::open()?.all().await?;
+        let (generation, seen) = blocking(move || {
+            let (generation, table, counters) = table::read(known)?;
+            let flows = conntrack::list(&wanted)?;
+            let conntrack = conntrack::fill();
+            Ok((generation, Observation { table, counters, links, flows, conntrack }))
+        })
+        .await?;
+        self.remember(generation, &seen.table);
+        Ok(seen)
+    }
+
+    async fn end(&self, flows: &[Flow]) -> Result<usize, Error> {
+        let flows = flows.to_vec();
+        blocking(move || conntrack::end(&flows)).await
+    }
+}
+
+/// Runs what waits for the kernel where it keeps nobody waiting. What has begun is brought to its end even if the
+/// caller goes away: no half change.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    spawn_blocking(work).await.unwrap_or_else(|e| Err(Error::Answer(e.to_string())))
+}

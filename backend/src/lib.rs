@@ -1,0 +1,24 @@
+//! Postern: the administration and the firewall of a home router.
+//!
+//! ```text
+//!  browser ──HTTP──▶ postern-web ──┐ web.sock
+//!                                  ▼
+//!  postern <verb> (CLI) ─admin.sock▶ postern daemon ──▶ nft · conntrack · rtnetlink
+//!                                    │
+//!                                    ▼
+//!                                  SQLite
+//! ```
+//!
+//! Arrows never turn back: `door → login → appliance → {store, kernel} → ruleset → settings`; [`log`] is used by all.
+//! [`settings`] and [`ruleset`] do no I/O and read no clock. This crate knows no HTTP.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod appliance;
+pub mod door;
+pub mod kernel;
+pub mod log;
+pub mod login;
+pub mod ruleset;
+pub mod settings;
+pub mod store;

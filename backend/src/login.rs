@@ -1,0 +1,306 @@
+//! Who may change things: the owner's password, the tickets of live logins, the delay after wrong passwords, and
+//! the one-time code that claims a new box. All of it in the daemon: the web process is assumed hostile.
+
+mod claim_code;
+mod password;
+mod throttle;
+mod tickets;
+
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::appliance::{Refusal, RefusalKind};
+use crate::store::Store;
+
+use claim_code::ClaimCode;
+use password::Hasher;
+use throttle::Throttle;
+use tickets::Tickets;
+
+/// Logins and what guards them.
+#[derive(Debug)]
+pub struct Logins {
+    store: Store,
+    hasher: Hasher,
+    code: ClaimCode,
+    throttle: Mutex<Throttle>,
+    tickets: Mutex<Tickets>,
+}
+
+/// Whether a ticket is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ticket {
+    /// It is.
+    Live,
+    /// It never was, was ended, or idled too long.
+    Dead,
+}
+
+/// A live login.
+#[derive(Clone)]
+pub struct Live {
+    /// Its number, to end it by.
+    pub id: u64,
+    /// Its ticket; never leaves the daemon but to the one who holds it.
+    pub ticket: String,
+    /// Where it came from, as the web process said.
+    pub source: IpAddr,
+    /// Since it began.
+    pub age: Duration,
+    /// Since a person last did something with it.
+    pub idle: Duration,
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Live({} from {})", self.id, self.source)
+    }
+}
+
+impl Logins {
+    /// With the accounts of `store`.
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            hasher: Hasher::for_this_box(),
+            code: ClaimCode::mint(),
+            throttle: Mutex::default(),
+            tickets: Mutex::default(),
+        }
+    }
+
+    /// Whether the box has an owner.
+    pub async fn claimed(&self) -> Result<bool, Refusal> {
+        Ok(self.store.password().await.map_err(|e| Refusal::failed(&e))?.is_some())
+    }
+
+    /// The one-time code, for as long as the box is unclaimed.
+    pub async fn claim_code(&self) -> Result<String, Refusal> {
+        if self.claimed().await? {
+            return Err(Refusal::of(
+                RefusalKind::Forbidden,
+                "This box has an owner already; there is no claim code.",
+            ));
+        }
+        Ok(self.code.as_str().to_owned())
+    }
+
+    /// Takes an unclaimed box and logs in. `code` is `None` for root, who needs none.
+    pub async fn claim(&self, code: Option<&str>, password: &str, source: IpAddr) -> Result<String, Refusal> {
+        if self.claimed().await? {
+            return Err(Refusal::of(
+                RefusalKind::Forbidden,
+                "This box has an owner already. Log in instead.",
+            ));
+        }
+        if let Some(code) = code {
+            self.admit(source)?;
+            if !self.code.matches(code) {
+                return Err(Refusal::field(
+                    RefusalKind::Wrong,
+                    "code",
+                    "That is not the code of this box. It stands in its log; \"postern claim-code\" repeats it.",
+                ));
+            }
+        }
+        lock(&self.throttle).succeeded(source);
+        password::check(password)?;
+        let phc = self.hasher.hash(password).await?;
+        if !self.store.claim(&phc).await.map_err(|e| Refusal::failed(&e))? {
+            return Err(Refusal::of(
+                RefusalKind::Forbidden,
+                "Somebody else has just taken this box. Log in instead.",
+            ));
+        }
+        Ok(self.mint(source))
+    }
+
+    /// Logs in. A wrong password costs the source, and everybody a little, time.
+    pub async fn login(&self, password: &str, source: IpAddr) -> Result<String, Refusal> {
+        self.admit(source)?;
+        let generation = lock(&self.tickets).generation();
+        if !self.is_password(password, source).await? {
+            return Err(Refusal::of(RefusalKind::Wrong, "That is not the password."));
+        }
+        // A password that was changed while this one was looked at was the old one.
+        lock(&self.tickets).mint_if(generation, source, Instant::now()).ok_or_else(|| {
+            Refusal::of(RefusalKind::Wrong, "The password was changed just now. Log in with the new one.")
+        })
+    }
+
+    /// Whether `ticket` is a live login; `attended` keeps it from idling out. `idle` is how long it may idle.
+    pub fn check(&self, ticket: &str, attended: bool, idle: Duration) -> Ticket {
+        lock(&self.tickets).check(ticket, attended, idle, Instant::now())
+    }
+
+    /// A new password. `old` is what was typed as the old one, with the ticket of the login that asks: every other
+    /// login ends. None: root, who need not know it; all logins end.
+    pub async fn change_password(
+        &self,
+        old: Option<(&str, &str)>,
+        new: &str,
+        source: IpAddr,
+    ) -> Result<(), Refusal> {
+        if !self.claimed().await? {
+            return Err(Refusal::of(RefusalKind::Forbidden, "This box has no owner yet. Claim it first."));
+        }
+        password::check(new)?;
+        if let Some((old, _)) = old {
+            self.admit(source)?;
+            if !self.is_password(old, source).await? {
+                let sentence = "That is not the password of now. Nothing was changed.";
+                return Err(Refusal::field(RefusalKind::Wrong, "old", sentence));
+            }
+        }
+        let phc = self.hasher.hash(new).await?;
+        self.store.set_password(&phc).await.map_err(|e| Refusal::failed(&e))?;
+        lock(&self.tickets).end_others(old.map(|(_, ticket)| ticket));
+        Ok(())
+    }
+
+    /// Live logins, newest first.
+    pub fn live(&self, idle: Duration) -> Vec<Live> {
+        lock(&self.tickets).live(idle, Instant::now())
+    }
+
+    /// Ends the login of this number. False: there is none.
+    pub fn end(&self, id: u64) -> bool {
+        lock(&self.tickets).end_id(id)
+    }
+
+    /// Ends a login.
+    pub fn logout(&self, ticket: &str) {
+        lock(&self.tickets).end(ticket);
+    }
+
+    /// Looks at a password that [`Self::admit`] has let through. Only a wrong one costs the source anything: the queue
+    /// being full, or the store refusing, is not its fault.
+    async fn is_password(&self, password: &str, source: IpAddr) -> Result<bool, Refusal> {
+        let looked = async {
+            let phc = self.store.password().await.map_err(|e| Refusal::failed(&e))?;
+            let no_owner =
+                || Refusal::of(RefusalKind::Forbidden, "This box has no owner yet. Claim it first.");
+            self.hasher.verify(password, &phc.ok_or_else(no_owner)?).await
+        };
+        let looked = looked.await;
+        match &looked {
+            Ok(true) => lock(&self.throttle).succeeded(source),
+            Ok(false) => {}
+            Err(_) => lock(&self.throttle).forgive(source),
+        }
+        looked
+    }
+
+    fn mint(&self, source: IpAddr) -> String {
+        lock(&self.tickets).mint(source, Instant::now())
+    }
+
+    fn admit(&self, source: IpAddr) -> Result<(), Refusal> {
+        lock(&self.throttle).admit(source, Instant::now()).map_err(|wait| {
+            let seconds = wait.as_secs() as u32 + 1;
+            Refusal {
+                wait_seconds: seconds,
+                ..Refusal::of(
+                    RefusalKind::Wait,
+                    format!("Too many wrong passwords. Try again in {seconds} seconds."),
+                )
+            }
+        })
+    }
+}
+
+/// A lock whose holder panicked guards plain data that is valid at every step: go on with it.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// 256 random bits from the kernel, in hexadecimal.
+fn random_hex() -> String {
+    let mut bytes = [0u8; 32];
+    // The kernel's generator fails only before it is seeded, and then getrandom blocks instead.
+    getrandom::fill(&mut bytes).expect("the kernel has random bytes");
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 101));
+
+    async fn logins() -> Logins {
+        Logins::new(Store::in_memory().await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_claim_needs_the_code_and_works_once() {
+        let logins = logins().await;
+        let code = logins.claim_code().await.unwrap();
+        let wrong = logins.claim(Some("0000-0000"), "correct horse", HERE).await.unwrap_err();
+        assert_eq!(wrong.kind, RefusalKind::Wrong);
+        let ticket = logins.claim(Some(&code), "correct horse", HERE).await.unwrap();
+        assert_eq!(logins.check(&ticket, true, Duration::from_secs(600)), Ticket::Live);
+        let late = logins.claim(Some(&code), "another password", HERE).await.unwrap_err();
+        assert_eq!(late.kind, RefusalKind::Forbidden);
+        assert!(logins.login("another password", HERE).await.is_err());
+        assert!(logins.login("correct horse", HERE).await.is_ok());
+        assert!(logins.claim_code().await.is_err(), "the code is of no use any more");
+    }
+
+    #[tokio::test]
+    async fn a_new_password_needs_the_old_one_and_ends_every_other_login() {
+        let logins = logins().await;
+        let idle = Duration::from_secs(600);
+        let first = logins.claim(None, "correct horse", HERE).await.unwrap();
+        let mine = logins.login("correct horse", HERE).await.unwrap();
+        let wrong =
+            logins.change_password(Some(("wrong horse", &mine)), "another horse", HERE).await.unwrap_err();
+        assert_eq!((wrong.kind, wrong.fields[0].key.as_str()), (RefusalKind::Wrong, "old"));
+        assert!(logins.change_password(Some(("correct horse", &mine)), "short", HERE).await.is_err());
+        assert_eq!(logins.check(&first, true, idle), Ticket::Live, "nothing was changed so far");
+        logins.change_password(Some(("correct horse", &mine)), "another horse", HERE).await.unwrap();
+        assert_eq!(logins.check(&first, true, idle), Ticket::Dead);
+        assert_eq!(logins.check(&mine, true, idle), Ticket::Live);
+        assert!(logins.login("correct horse", HERE).await.is_err());
+        logins.change_password(None, "root was here", HERE).await.unwrap();
+        assert_eq!(logins.check(&mine, true, idle), Ticket::Dead, "root ends them all");
+        assert!(logins.login("root was here", IpAddr::from([192, 168, 1, 9])).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_hundred_claims_at_once_have_one_winner() {
+        let logins = std::sync::Arc::new(logins().await);
+        let tries: Vec<_> = (0..100)
+            .map(|n| {
+                let logins = logins.clone();
+                tokio::spawn(
+                    async move { logins.claim(None, &format!("password {n:03}"), HERE).await.is_ok() },
+                )
+            })
+            .collect();
+        let mut winners = 0;
+        for one in tries {
+            winners += usize::from(one.await.unwrap());
+        }
+        assert_eq!(winners, 1);
+    }
+
+    #[tokio::test]
+    async fn wrong_passwords_make_the_source_wait_and_nobody_else() {
+        let logins = logins().await;
+        logins.claim(None, "correct horse", HERE).await.unwrap();
+        let mut refused = None;
+        for _ in 0..12 {
+            let refusal = logins.login("wrong horse", HERE).await.unwrap_err();
+            if refusal.kind == RefusalKind::Wait {
+                refused = Some(refusal.wait_seconds);
+                break;
+            }
+        }
+        assert!(refused.is_some(), "twelve wrong passwords in a row were all looked at");
+        assert_eq!(logins.login("correct horse", HERE).await.unwrap_err().kind, RefusalKind::Wait);
+        let other = IpAddr::from([192, 168, 1, 102]);
+        assert!(logins.login("correct horse", other).await.is_ok());
+    }
+}

@@ -1,0 +1,117 @@
+//! Argon2id (RFC 9106), at most two hashes at once: each takes up to 19 MiB, and a small box has 64.
+
+use std::sync::Arc;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use tokio::sync::Semaphore;
+
+use crate::appliance::{Refusal, RefusalKind};
+
+/// Fewest and most characters of a password.
+const LENGTH: std::ops::RangeInclusive<usize> = 10..=128;
+/// Hashes computed at once.
+const AT_ONCE: usize = 2;
+/// Callers that may wait for a hash; more are told to come back, before any memory is spent on them.
+const WAITING: usize = 16;
+
+/// Computes and verifies password hashes.
+#[derive(Debug)]
+pub(super) struct Hasher {
+    argon2: Argon2<'static>,
+    at_once: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+}
+
+/// Whether a new password will do.
+pub(super) fn check(password: &str) -> Result<(), Refusal> {
+    let n = password.chars().count();
+    if LENGTH.contains(&n) {
+        return Ok(());
+    }
+    let sentence = if n < *LENGTH.start() {
+        format!("That password has {n} characters. Use at least {}.", LENGTH.start())
+    } else {
+        format!("That password is too long. Use at most {} characters.", LENGTH.end())
+    };
+    Err(Refusal::field(RefusalKind::Invalid, "password", sentence))
+}
+
+impl Hasher {
+    /// The two pairs of the OWASP list that cost the same time: 19 MiB twice, or 7 MiB five times below 96 MB of RAM.
+    pub(super) fn for_this_box() -> Self {
+        let small = memory_kib().is_some_and(|kib| kib < 96 * 1024);
+        let (memory, passes) = if small { (7 * 1024, 5) } else { (19 * 1024, 2) };
+        let params = Params::new(memory, passes, 1, None).unwrap_or_default();
+        Self {
+            argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
+            at_once: Arc::new(Semaphore::new(AT_ONCE)),
+            queue: Arc::new(Semaphore::new(AT_ONCE + WAITING)),
+        }
+    }
+
+    /// The PHC string of a new password, with a salt of its own.
+    pub(super) async fn hash(&self, password: &str) -> Result<String, Refusal> {
+        let (argon2, password) = (self.argon2.clone(), password.to_owned());
+        self.alone(move || argon2.hash_password(password.as_bytes()).map(|phc| phc.to_string()))
+            .await?
+            .map_err(|_| {
+                Refusal::of(RefusalKind::Failed, "The password could not be hashed; nothing was changed.")
+            })
+    }
+
+    /// Whether `password` is the one of `phc`, with the parameters that stand there.
+    pub(super) async fn verify(&self, password: &str, phc: &str) -> Result<bool, Refusal> {
+        if password.chars().count() > *LENGTH.end() {
+            return Ok(false);
+        }
+        let (argon2, password, phc) = (self.argon2.clone(), password.to_owned(), phc.to_owned());
+        self.alone(move || {
+            PasswordHash::new(&phc)
+                .is_ok_and(|hash| argon2.verify_password(password.as_bytes(), &hash).is_ok())
+        })
+        .await
+    }
+
+    async fn alone<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let busy = || Refusal {
+            wait_seconds: 5,
+            ..Refusal::of(RefusalKind::Wait, "Many logins at once. Try again in 5 seconds.")
+        };
+        let _place = self.queue.clone().try_acquire_owned().map_err(|_| busy())?;
+        let _turn = self.at_once.clone().acquire_owned().await.map_err(|_| busy())?;
+        tokio::task::spawn_blocking(work).await.map_err(|_| busy())
+    }
+}
+
+fn memory_kib() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    text.lines().find_map(|l| l.strip_prefix("MemTotal:"))?.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_right_password_verifies_and_equal_ones_hash_differently() {
+        let hasher = Hasher::for_this_box();
+        let phc = hasher.hash("correct horse").await.unwrap();
+        assert!(phc.starts_with("$argon2id$v=19$m="), "{phc}");
+        assert_ne!(phc, hasher.hash("correct horse").await.unwrap());
+        assert!(hasher.verify("correct horse", &phc).await.unwrap());
+        assert!(!hasher.verify("correct horsf", &phc).await.unwrap());
+        assert!(!hasher.verify("correct horse", "damaged").await.unwrap());
+    }
+
+    #[test]
+    fn short_and_endless_passwords_are_refused_beside_the_field() {
+        assert_eq!(check("short").unwrap_err().fields[0].key, "password");
+        assert!(check(&"x".repeat(129)).is_err());
+        assert!(check("ten letter").is_ok());
+    }
+}

@@ -1,0 +1,41 @@
+//! `postern`: the daemon, and the command line that talks to it.
+
+mod cli;
+mod daemon;
+
+use std::process::ExitCode;
+
+use cli::{Command, Usage};
+
+fn main() -> ExitCode {
+    let command = match cli::parse(lexopt::Parser::from_env()) {
+        Ok(command) => command,
+        Err(Usage::Asked(text)) => {
+            println!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(Usage::Wrong(why)) => {
+            eprintln!("postern: {why}\nTry \"postern --help\".");
+            return ExitCode::from(2);
+        }
+    };
+    // One thread is enough for a page and a command line; SQLite and password hashes have threads of their own.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("postern: cannot start: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = match command {
+        Command::Daemon { state, door } => runtime.block_on(daemon::run(&state, &door)),
+        Command::Ask { door, json, request } => runtime.block_on(cli::ask(&door, json, request)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What the kernel shall do, as a value: nft text, rendered from validated types.
+//!
+//! [`compile`] is pure: settings and what the kernel can do go in, text comes out. No I/O, no clock. What the rules
+//! mean, packet by packet, stands in `backend/POLICY.md`; what they look like, in `tests/rulesets/`.
+//!
+//! A ruleset is one transaction. It declares the table's objects and chains, flushes the *rules* of the table and
+//! fills the same chains again: measured over 206,984 probes, a swap made so never lets a packet slip through, while
+//! deleting and making the table anew does (the kernel arms a new chain's drop policy only at the end of the commit).
+//! Hence every ruleset has the same chains, whatever it allows.
+
+mod deny;
+mod forward;
+#[cfg(test)]
+mod golden;
+mod input;
+mod nat;
+mod passthrough;
+mod sysctls;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::settings::names::IfName;
+use crate::settings::{Role, Settings};
+
+pub use deny::deny;
+pub use passthrough::{PassthroughFlows, ended_by, passthrough_flows};
+pub use sysctls::sysctls;
+pub use table::{ABOUT, Counter, SCHEMA};
+
+use table::Table;
+
+/// What this kernel and its nft can do, asked of them and never guessed (see `kernel/capabilities.rs`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// `ct helper` of type `pptp` can be made: NF_CONNTRACK_PPTP is there.
+    pub pptp_helper: bool,
+}
+
+/// One whole `inet postern` table as nft text: a transaction that `nft -f -` takes as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruleset {
+    about: Option<String>,
+    text: String,
+}
+
+impl Ruleset {
+    /// What the loaded table says of itself, for example `postern schema 1, role router`: the comment of the one
+    /// rule in the chain [`ABOUT`]. `None`: after this ruleset there is no table.
+    ///
+    /// It is a rule's comment because the kernel keeps the comment a *table* was made with and silently ignores a
+    /// new one (nf_tables_updtable changes flags only).
+    pub fn about(&self) -> Option<&str> {
+        self.about.as_deref()
+    }
+
+    /// The same, with the table made anew in that one transaction: chains, sets and objects that somebody else has put
+    /// into it go, and so does what it has learnt and counted. Every chain still ends in an explicit drop, without
+    /// which making a table anew leaks (17 of 187,340 probes; with it, 0 of 203,330).
+    pub fn anew(self) -> Self {
+        Self { text: format!("{}{}", absent().text, self.text), ..self }
+    }
+}
+
+impl fmt::Display for Ruleset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Which conntrack entries: by protocol number and the server's port in the original direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FlowMatch {
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Destination port of the first packet; `None`: any, and for protocols without ports.
+    pub server_port: Option<u16>,
+}
+
+impl FlowMatch {
+    /// Whether a flow of this protocol to this server port is one of these.
+    pub fn covers(self, protocol: u8, server_port: u16) -> bool {
+        self.protocol == protocol && self.server_port.is_none_or(|port| port == server_port)
+    }
+}
+
+/// The two sides of a router: no rule that lets a packet through does without both.
+struct Sides {
+    internet: IfName,
+    local: IfName,
+}
+
+impl Sides {
+    fn of(settings: &Settings) -> Option<Self> {
+        let internet = settings.internet.device.clone()?;
+        let local = settings.local_network.device()?;
+        (internet != local).then_some(Self { internet, local })
+    }
+
+    /// Matches what leaves the home for the internet.
+    fn outward(&self) -> String {
+        format!("iifname \"{}\" oifname \"{}\"", self.local, self.internet)
+    }
+
+    /// Matches what comes from the internet into the home.
+    fn inward(&self) -> String {
+        format!("iifname \"{}\" oifname \"{}\"", self.internet, self.local)
+    }
+
+    /// Matches what goes from one device of the home to another.
+    fn at_home(&self) -> String {
+        format!("iifname \"{0}\" oifname \"{0}\"", self.local)
+    }
+}
+
+/// The rules that `settings` ask for. A router that does not know its two sides gets [`deny()`]; any other role than
+/// router gets [`absent`].
+pub fn compile(settings: &Settings, capabilities: &Capabilities) -> Ruleset {
+    if settings.role != Role::Router {
+        return absent();
+    }
+    let Some(sides) = Sides::of(settings) else { return deny(settings) };
+    let mut table = Table::new("role router", capabilities.pptp_helper);
+    input::rules(&mut table, &sides, settings);
+    forward::rules(&mut table, &sides);
+    passthrough::rules(&mut table, &sides, settings, capabilities);
+    nat::rules(&mut table, &sides);
+    table.ruleset()
+}
+
+/// Whether a table that says this of itself (see [`Ruleset::about`]) is one that forwards nothing.
+pub fn denies(about: &str) -> bool {
+    about.ends_with(", deny")
+}
+
+/// Every chain of our table by name, in order of the alphabet. One that is not among them is not ours.
+pub fn chains() -> BTreeSet<String> {
+    table::Chain::ALL.iter().map(|chain| chain.name().to_owned()).collect()
+}
+
+/// No table: Postern has no say on this box. Adding it first lets the deletion succeed where there is none
+/// (`destroy` would say the same, but nft 1.0.6 and kernels before 6.3 do not know it).
+pub fn absent() -> Ruleset {
+    Ruleset { about: None, text: "add table inet postern\ndelete table inet postern\n".to_owned() }
+}

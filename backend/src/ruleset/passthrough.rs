@@ -1,0 +1,165 @@
+//! VPN passthrough: which tunnels between the home and the internet are let through, counted or refused.
+//!
+//! One list of [`FlowMatch`]es per part is the source of everything: the sets that catch its packets, the
+//! conntrack entries that are counted as open, and those that end when it is switched off. So they cannot differ.
+
+mod ipsec;
+mod l2tp;
+mod pptp;
+
+use super::table::{Chain, Counter, Table};
+use super::{Capabilities, FlowMatch, Sides};
+use crate::settings::{Role, Settings};
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// A protocol, or the part of one that has a switch of its own.
+struct Part {
+    /// Its packets from the home, and from the internet.
+    chains: (Chain, Chain),
+    /// What counts them when they pass, and when they do not.
+    counters: (Counter, Counter),
+    /// What belongs to it.
+    flows: Vec<FlowMatch>,
+    /// What happens to it.
+    fate: Fate,
+}
+
+/// What happens to a part's packets.
+enum Fate {
+    /// They pass; the comment says what is counted.
+    Passed(&'static str),
+    /// They are refused; the comment says why.
+    Refused(&'static str),
+}
+
+fn parts(settings: &Settings, capabilities: &Capabilities) -> Vec<Part> {
+    let section = &settings.passthrough;
+    let [ipsec, nat_traversal] = ipsec::parts(&section.ipsec);
+    vec![pptp::part(&section.pptp, capabilities), l2tp::part(&section.l2tp), ipsec, nat_traversal]
+}
+
+pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, capabilities: &Capabilities) {
+    let parts = parts(settings, capabilities);
+    dispatch(table, &parts);
+    pptp::track_calls(table, sides, &settings.passthrough.pptp, capabilities);
+    for part in &parts {
+        match part.fate {
+            Fate::Passed(what) => pass(table, part, what),
+            Fate::Refused(why) => refuse(table, part, why),
+        }
+    }
+}
+
+/// By sets and not by one verdict map, which would lose packets in a swap: see [`super::input::known`].
+///
+/// The server's port is the destination of what the home sent first, and the source of the answer. `ct direction`
+/// keeps innocents out whose own, chosen port happens to be one of these: an old system on the internet may well use
+/// port 1723 or 1701 for itself when it calls a server here.
+///
+/// Protocols without ports are caught whoever began: a PPTP server may send the first GRE packet of a call.
+fn dispatch(table: &mut Table, parts: &[Part]) {
+    for (from, direction, port) in
+        [(Chain::PassthroughOut, "original", "th dport"), (Chain::PassthroughIn, "reply", "th sport")]
+    {
+        for part in parts {
+            let to = if from == Chain::PassthroughOut { part.chains.0 } else { part.chains.1 };
+            let ports: Vec<String> = part.flows.iter().filter_map(with_port).collect();
+            let rule = format!("meta l4proto . {port} {{ {} }}", ports.join(", "));
+            table.rule(from, format!("ct direction {direction} {rule} jump {to}"), "by the server's port");
+            // Numbers and no names: nft looks most names up in /etc/protocols, which a small system may not have.
+            let without = part.flows.iter().filter(|flow| flow.server_port.is_none());
+            let protocols: Vec<String> = without.map(|flow| flow.protocol.to_string()).collect();
+            if !protocols.is_empty() {
+                let rule = format!("meta l4proto {{ {} }} jump {to}", protocols.join(", "));
+                table.rule(from, rule, "by the protocol: 47 GRE, 115 L2TPv3, 50 ESP, 51 AH");
+            }
+        }
+    }
+    ipsec::authentication_header_over_ipv6(table);
+}
+
+fn with_port(flow: &FlowMatch) -> Option<String> {
+    flow.server_port.map(|port| format!("{} . {port}", transport(flow.protocol)))
+}
+
+fn transport(protocol: u8) -> &'static str {
+    if protocol == TCP { "tcp" } else { "udp" }
+}
+
+/// Counts, and lets the chain `forward` go on. What it will drop is not counted: from the internet, what nobody here
+/// asked for.
+fn pass(table: &mut Table, part: &Part, what: &str) {
+    let passed = part.counters.0;
+    table.rule(part.chains.0, format!("ct state new,established,related {passed}"), what);
+    table.rule(part.chains.1, format!("ct state established,related {passed}"), what);
+}
+
+/// Refuses: the home is told at once, so that its VPN program fails with a reason and not after a minute; the
+/// internet is told nothing. The kernel itself limits the ICMP errors it sends (net.ipv4.icmp_ratelimit).
+fn refuse(table: &mut Table, part: &Part, why: &str) {
+    let refused = part.counters.1;
+    let (out, back) = part.chains;
+    if part.flows.iter().any(|flow| flow.protocol == TCP) {
+        table.rule(out, format!("meta l4proto tcp {refused} reject with tcp reset"), why);
+    }
+    table.rule(out, format!("{refused} reject with icmpx admin-prohibited"), why);
+    table.rule(back, format!("{refused} drop"), why);
+}
+
+/// The conntrack entries that belong to each protocol, whether it is on or off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassthroughFlows {
+    /// Control connections, then GRE.
+    pub pptp: Vec<FlowMatch>,
+    /// L2TP over UDP, then L2TPv3 over IP.
+    pub l2tp: Vec<FlowMatch>,
+    /// UDP 500, ESP, AH, then NAT traversal on UDP 4500.
+    pub ipsec: Vec<FlowMatch>,
+}
+
+/// What to look for in conntrack to count open calls and tunnels.
+pub fn passthrough_flows(settings: &Settings) -> PassthroughFlows {
+    let section = &settings.passthrough;
+    PassthroughFlows {
+        pptp: pptp::flows(&section.pptp),
+        l2tp: l2tp::flows(&section.l2tp),
+        ipsec: ipsec::parts(&section.ipsec).into_iter().flat_map(|part| part.flows).collect(),
+    }
+}
+
+/// The conntrack entries that a change takes the ground from: whatever was let through and is not any more, and
+/// whatever is refused that was not before. The rules stop their packets; these are the entries to delete.
+///
+/// A PPTP port that leaves the list is among them though it may be used for other things now: its calls run on a
+/// helper that nobody would attach again. Deleting a control connection takes its GRE with it.
+pub fn ended_by(before: &Settings, after: &Settings, capabilities: &Capabilities) -> Vec<FlowMatch> {
+    if after.role != Role::Router {
+        return Vec::new();
+    }
+    let (passed_before, refused_before) = by_fate(before, capabilities);
+    let (passed, refused) = by_fate(after, capabilities);
+    let mut ended: Vec<FlowMatch> =
+        refused.into_iter().filter(|flow| !refused_before.contains(flow)).collect();
+    for flow in passed_before {
+        if !passed.contains(&flow) && !ended.contains(&flow) {
+            ended.push(flow);
+        }
+    }
+    ended
+}
+
+/// Flows that pass and flows that are refused. Where we are not the router, neither is our doing.
+fn by_fate(settings: &Settings, capabilities: &Capabilities) -> (Vec<FlowMatch>, Vec<FlowMatch>) {
+    let (mut passed, mut refused) = (Vec::new(), Vec::new());
+    if settings.role == Role::Router {
+        for part in parts(settings, capabilities) {
+            match part.fate {
+                Fate::Passed(_) => passed.extend(part.flows),
+                Fate::Refused(_) => refused.extend(part.flows),
+            }
+        }
+    }
+    (passed, refused)
+}

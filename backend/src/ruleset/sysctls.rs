@@ -1,0 +1,41 @@
+//! Kernel settings of a router. All of them are per network namespace.
+
+use crate::settings::{Role, Settings};
+
+/// In the order in which they are written: forwarding comes last, when everything else stands.
+///
+/// A kernel without GRE tracking or without IPv6 lacks some of these paths.
+const ROUTER: &[(&str, &str)] = &[
+    // Byte counters and age of every session.
+    ("net/netfilter/nf_conntrack_acct", "1"),
+    ("net/netfilter/nf_conntrack_timestamp", "1"),
+    // A PPTP call that idles longer than this is dead for good: the next GRE packet makes a conntrack entry without
+    // the helper's Call ID translation. The kernel's own 30 s and 180 s are shorter than people's pauses.
+    ("net/netfilter/nf_conntrack_gre_timeout", "600"),
+    ("net/netfilter/nf_conntrack_gre_timeout_stream", "18000"),
+    // RFC 4787 REQ-5: a UDP mapping lives at least 2 minutes, 5 recommended. Kernel: 30 s and 120 s.
+    ("net/netfilter/nf_conntrack_udp_timeout", "120"),
+    ("net/netfilter/nf_conntrack_udp_timeout_stream", "300"),
+    // RFC 5508 REQ-2: an ICMP query mapping lives at least 60 s. Kernel: 30 s.
+    ("net/netfilter/nf_conntrack_icmp_timeout", "60"),
+    ("net/netfilter/nf_conntrack_icmpv6_timeout", "60"),
+    // RFC 5382 REQ-5: a connection half open or closing lives at least 4 minutes. Kernel: 10 to 120 s. The state
+    // after a reset (`close`, 10 s) stays: the kernel checks a reset's sequence number first (RFC 7857 section 7).
+    ("net/netfilter/nf_conntrack_tcp_timeout_syn_sent", "240"),
+    ("net/netfilter/nf_conntrack_tcp_timeout_syn_recv", "240"),
+    ("net/netfilter/nf_conntrack_tcp_timeout_fin_wait", "240"),
+    ("net/netfilter/nf_conntrack_tcp_timeout_close_wait", "240"),
+    ("net/netfilter/nf_conntrack_tcp_timeout_last_ack", "240"),
+    ("net/netfilter/nf_conntrack_tcp_timeout_time_wait", "240"),
+    // The same REQ-5: an open connection lives at least 2 hours 4 minutes. A day keeps an idle SSH session over
+    // night; the kernel's five days let dead ones fill the table.
+    ("net/netfilter/nf_conntrack_tcp_timeout_established", "86400"),
+    ("net/ipv6/conf/all/forwarding", "1"),
+    ("net/ipv4/ip_forward", "1"),
+];
+
+/// Paths below `/proc/sys` with their values, in the order in which to write them. Empty unless we are the router.
+pub fn sysctls(settings: &Settings) -> Vec<(String, String)> {
+    let wanted = if settings.role == Role::Router { ROUTER } else { &[] };
+    wanted.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect()
+}

@@ -1,0 +1,162 @@
+//! What this release stores but cannot do yet. A value is refused only where it would have an effect, so that a
+//! document written for a later release can be read, edited and kept.
+//!
+//! Stored without effect in this release, whatever the value, and therefore accepted:
+//!
+//! | key | until it is built |
+//! |---|---|
+//! | `passthrough.ipsec.many_clients` | plain NAT: one device at a time may use raw ESP to one server |
+//! | `internet.dns`, `internet.pppoe.*` | the box keeps its own resolver; PPPoE cannot be chosen |
+//! | `internet.mss_clamp` | segment sizes are left alone |
+//! | `local_network.{domain,dhcp.*,dns.*}` | the box hands out no addresses and answers no names |
+//! | `devices` | names are kept |
+//! | `firewall.ipv6_ipsec` | both values mean `strict`: nothing comes in that was not asked for |
+//! | `access.https_port`, `system.*` | kept |
+
+use super::internet::Mode;
+use super::names::{DmzHost, Mtu, Spi};
+use super::passthrough::{Allowed, Limit};
+use super::{FieldError, Role, Settings};
+
+impl Settings {
+    /// Values that this release would have to act upon and cannot; empty: it can do all of it.
+    pub fn not_built(&self) -> Vec<FieldError> {
+        let mut missing = Vec::new();
+        let mut when = |wanted: bool, key: &str, message: &str| {
+            if wanted {
+                missing.push(FieldError::new(key, message));
+            }
+        };
+        when(
+            self.access.https,
+            "access.https",
+            "HTTPS is not built yet: this release serves the admin page over HTTP.",
+        );
+        let companion = "The companion role is not built yet: this release can only be the whole router.";
+        when(self.role == Role::Companion, "role", companion);
+        if self.role == Role::Router {
+            self.internet_not_built(&mut when);
+            self.passthrough_not_built(&mut when);
+            self.firewall_not_built(&mut when);
+        }
+        missing
+    }
+
+    fn internet_not_built(&self, when: &mut impl FnMut(bool, &str, &str)) {
+        let internet = &self.internet;
+        let only_static = "this release can only use internet.mode=static.";
+        when(internet.mode == Mode::Dhcp, "internet.mode", &format!("DHCP is not built yet: {only_static}"));
+        when(
+            internet.mode == Mode::Pppoe,
+            "internet.mode",
+            &format!("PPPoE is not built yet: {only_static}"),
+        );
+        when(
+            internet.mac.is_some(),
+            "internet.mac",
+            "Another MAC address is not built yet: leave it at own.",
+        );
+        when(
+            internet.mtu != Mtu::Auto,
+            "internet.mtu",
+            "Setting the MTU is not built yet: leave it at auto.",
+        );
+        let bridge = "Joining several ports is not built yet: name one port.";
+        when(self.local_network.devices.len() > 1, "local_network.devices", bridge);
+    }
+
+    fn passthrough_not_built(&self, when: &mut impl FnMut(bool, &str, &str)) {
+        let passthrough = &self.passthrough;
+        let everyone = "Choosing devices is not built yet: leave it at everyone.";
+        when(passthrough.devices != Allowed::Everyone, "passthrough.devices", everyone);
+        let nobody_first = "Priorities are not built yet: leave the list empty.";
+        when(!passthrough.priority.is_empty(), "passthrough.priority", nobody_first);
+        let limits = &passthrough.session_limit;
+        for (name, limit) in [("pptp", limits.pptp), ("l2tp", limits.l2tp), ("ipsec", limits.ipsec)] {
+            let key = format!("passthrough.session_limit.{name}");
+            when(limit != Limit::None, &key, "Session limits are not built yet: leave it at none.");
+        }
+    }
+
+    fn firewall_not_built(&self, when: &mut impl FnMut(bool, &str, &str)) {
+        let h = &self.helpers;
+        let helpers = [
+            ("ftp", h.ftp),
+            ("tftp", h.tftp),
+            ("sip", h.sip),
+            ("h323", h.h323),
+            ("irc", h.irc),
+            ("sane", h.sane),
+            ("amanda", h.amanda),
+            ("snmp", h.snmp),
+            ("netbios", h.netbios),
+        ];
+        for (name, on) in helpers {
+            when(on, &format!("helpers.{name}"), "This helper is not built yet: leave it off.");
+        }
+        when(
+            self.firewall.spi != Spi::On,
+            "firewall.spi",
+            "Inspection cannot be switched off yet: leave it on.",
+        );
+        when(
+            self.firewall.dmz != DmzHost::None,
+            "firewall.dmz",
+            "The DMZ is not built yet: leave it at none.",
+        );
+        let forwards = self.forwards.iter().any(|forward| forward.enabled);
+        when(forwards, "forwards", "Port forwards are not built yet: switch them off.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::keys::{self, set};
+    use crate::settings::tests::{filled, router};
+    use crate::settings::{Role, Settings};
+
+    fn refused(settings: &Settings) -> Vec<String> {
+        settings.not_built().into_iter().map(|error| error.key).collect()
+    }
+
+    #[test]
+    fn what_has_no_effect_is_accepted() {
+        assert_eq!(refused(&Settings::default()), [""; 0]);
+        assert_eq!(refused(&router()), [""; 0]);
+        let mut kept = Settings { role: Role::Unset, ..filled() };
+        kept.access.https = false;
+        assert_eq!(refused(&kept), [""; 0], "no role, no effect");
+    }
+
+    #[test]
+    fn what_would_have_an_effect_is_refused_beside_its_key() {
+        for (key, value) in [
+            ("role", "companion"),
+            ("internet.mode", "dhcp"),
+            ("internet.mode", "pppoe"),
+            ("internet.mac", "3c:52:82:1a:0b:7f"),
+            ("internet.mtu", "1400"),
+            ("local_network.devices", "eth1,eth2"),
+            ("passthrough.devices", "3c:52:82:1a:0b:7f"),
+            ("passthrough.priority", "3c:52:82:1a:0b:7f"),
+            ("passthrough.session_limit.l2tp", "3"),
+            ("helpers.sip", "true"),
+            ("firewall.spi", "off until 2026-11-21T10:30:00Z"),
+            ("firewall.dmz", "192.168.1.20 until 2026-11-21T10:30:00Z"),
+            ("access.https", "true"),
+        ] {
+            let mut settings = router();
+            set(&mut settings, key, value).unwrap();
+            assert_eq!(refused(&settings), [key]);
+        }
+    }
+
+    #[test]
+    fn every_helper_is_refused_while_none_is_built() {
+        let mut settings = router();
+        for key in keys::ALL.iter().filter(|key| key.name.starts_with("helpers.")) {
+            key.set(&mut settings, "true").unwrap();
+        }
+        assert_eq!(refused(&settings).len(), 9);
+    }
+}

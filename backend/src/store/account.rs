@@ -1,0 +1,47 @@
+//! The one account.
+
+use super::{Error, Store, wall_clock};
+
+impl Store {
+    /// The PHC string of the owner's password; none: the box is unclaimed.
+    pub async fn password(&self) -> Result<Option<String>, Error> {
+        let row =
+            sqlx::query_as("SELECT password FROM account WHERE id = 1").fetch_optional(&self.pool).await?;
+        Ok(row.map(|(password,)| password))
+    }
+
+    /// Takes an unclaimed box. False: somebody was first; nothing was changed.
+    pub async fn claim(&self, password: &str) -> Result<bool, Error> {
+        let done = sqlx::query(
+            "INSERT INTO account (id, password, claimed_at) VALUES (1, ?1, ?2) ON CONFLICT DO NOTHING",
+        )
+        .bind(password)
+        .bind(wall_clock())
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Replaces the password of a claimed box, for example by one hashed with better parameters.
+    pub async fn set_password(&self, password: &str) -> Result<(), Error> {
+        sqlx::query("UPDATE account SET password = ?1 WHERE id = 1")
+            .bind(password)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_box_is_claimed_once() {
+        let store = Store::in_memory().await.unwrap();
+        assert_eq!(store.password().await.unwrap(), None);
+        assert!(store.claim("first").await.unwrap());
+        assert!(!store.claim("second").await.unwrap());
+        assert_eq!(store.password().await.unwrap().as_deref(), Some("first"));
+    }
+}

@@ -1,0 +1,290 @@
+//! Saved documents, newest last.
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::Network;
+use crate::settings::{Settings, keys};
+
+use super::{Error, Store, wall_clock};
+
+/// So many revisions are kept; older ones go when a new one is saved.
+const KEPT: i64 = 200;
+
+/// One saved document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// Number, counting up.
+    pub id: i64,
+    /// Seconds since 1970 by the box's clock.
+    pub at: i64,
+    /// Who: `root`, `owner`, or `postern` itself.
+    pub who: String,
+    /// From where: `command line`, or the browser's address.
+    pub via: String,
+    /// Why, as typed.
+    pub comment: String,
+    /// How far it came.
+    pub state: RevisionState,
+    /// What differs from the one before.
+    pub differs: Vec<Difference>,
+}
+
+/// How far a revision came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RevisionState {
+    /// Stored, not yet in the kernel.
+    Saved,
+    /// In the kernel, on trial.
+    Applied,
+    /// In the kernel and kept.
+    Confirmed,
+    /// Taken back.
+    Reverted,
+}
+
+/// One key that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The key.
+    pub key: String,
+    /// Value before, in words.
+    pub before: String,
+    /// Value after, in words.
+    pub after: String,
+}
+
+/// A document about to be saved.
+#[derive(Debug, Clone)]
+pub struct NewRevision<'a> {
+    /// The document.
+    pub settings: &'a Settings,
+    /// The revision it was made from; 0: factory state.
+    pub base: i64,
+    /// What it will find.
+    pub before: &'a Before,
+    /// `root`, `owner` or `postern`.
+    pub who: &'a str,
+    /// `command line`, or the browser's address.
+    pub via: &'a str,
+    /// Why, as typed.
+    pub comment: &'a str,
+}
+
+/// A document as saved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// Its revision.
+    pub id: i64,
+    /// The document.
+    pub settings: Settings,
+    /// What it found. None: it does not parse any more.
+    pub before: Option<Before>,
+}
+
+/// What a document finds when it is put into force, to put it back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    /// Which boot of the kernel that was: in another one it describes a network that is no more.
+    pub boot: String,
+    /// Addresses, route and sysctls.
+    pub network: Network,
+}
+
+type Row = (i64, String, Option<String>);
+
+fn stored((id, settings, before): Row) -> Result<Stored, Error> {
+    let damaged = |source| Error::Document { id, source };
+    Ok(Stored {
+        id,
+        settings: serde_json::from_str(&settings).map_err(damaged)?,
+        before: before.and_then(|b| serde_json::from_str(&b).ok()),
+    })
+}
+
+fn json<T: serde::Serialize>(id: i64, value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|source| Error::Document { id, source })
+}
+
+impl Store {
+    /// The newest document that the owner has kept; none: factory state.
+    pub async fn newest_confirmed(&self) -> Result<Option<Stored>, Error> {
+        let row = sqlx::query_as(
+            "SELECT id, settings, before FROM revision WHERE state = 'confirmed' ORDER BY id DESC LIMIT 1",
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(stored).transpose()
+    }
+
+    /// The newest document that was on its way when a daemon ended: saved or applied, neither kept nor taken back.
+    pub async fn unconfirmed(&self) -> Result<Option<Stored>, Error> {
+        let row = sqlx::query_as(
+            "SELECT id, settings, before FROM revision WHERE state IN ('saved', 'applied') ORDER BY id DESC LIMIT 1",
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(stored).transpose()
+    }
+
+    /// The kept document of revision `id`.
+    pub async fn confirmed(&self, id: i64) -> Result<Option<Stored>, Error> {
+        let row =
+            sqlx::query_as("SELECT id, settings, before FROM revision WHERE state = 'confirmed' AND id = ?1")
+                .bind(id)
+                .fetch_optional(&self.pool)
+                .await?;
+        row.map(stored).transpose()
+    }
+
+    /// The numbers of the newest kept revisions, newest first.
+    pub async fn confirmed_ids(&self, limit: u32) -> Result<Vec<i64>, Error> {
+        let rows: Vec<(i64,)> =
+            sqlx::query_as("SELECT id FROM revision WHERE state = 'confirmed' ORDER BY id DESC LIMIT ?1")
+                .bind(limit)
+                .fetch_all(&self.pool)
+                .await?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
+    }
+
+    /// The document that revision `id` was made from. None: it is older than what is kept.
+    pub async fn before(&self, id: i64) -> Result<Option<Settings>, Error> {
+        let row: Option<(Option<i64>, Option<String>)> = sqlx::query_as(
+            "SELECT r.base, b.settings FROM revision r LEFT JOIN revision b ON b.id = r.base WHERE r.id = ?1",
+        )
+        .bind(id)
+        .fetch_optional(&self.pool)
+        .await?;
+        match row {
+            Some((None, _)) => Ok(Some(Settings::default())),
+            Some((Some(base), Some(text))) => {
+                serde_json::from_str(&text).map(Some).map_err(|source| Error::Document { id: base, source })
+            }
+            Some((Some(_), None)) | None => Ok(None),
+        }
+    }
+
+    /// Saves a document in the state *saved*; returns its number. When this returns it survives a power cut.
+    pub async fn save(&self, new: NewRevision<'_>) -> Result<i64, Error> {
+        let mut transaction = self.pool.begin().await?;
+        let id = sqlx::query(
+            "INSERT INTO revision (at, who, via, comment, state, base, settings, before) \
+             VALUES (?1, ?2, ?3, ?4, 'saved', ?5, ?6, ?7)",
+        )
+        .bind(wall_clock())
+        .bind(new.who)
+        .bind(new.via)
+        .bind(new.comment)
+        .bind((new.base > 0).then_some(new.base))
+        .bind(json(0, new.settings)?)
+        .bind(json(0, new.before)?)
+        .execute(&mut *transaction)
+        .await?
+        .last_insert_rowid();
+        sqlx::query("DELETE FROM revision WHERE id <= ?1 AND id <> ?2")
+            .bind(id - KEPT)
+            .bind(new.base)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(id)
+    }
+
+    /// Notes how far revision `id` came.
+    pub async fn mark(&self, id: i64, state: RevisionState) -> Result<(), Error> {
+        sqlx::query("UPDATE revision SET state = ?2 WHERE id = ?1")
+            .bind(id)
+            .bind(word(state))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// The newest `limit` revisions, newest first, each with what differs from the one it was made from.
+    pub async fn history(&self, limit: u32) -> Result<Vec<Revision>, Error> {
+        type Row = (i64, i64, String, String, String, String, String, Option<i64>, Option<String>);
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT r.id, r.at, r.who, r.via, r.comment, r.state, r.settings, r.base, b.settings \
+             FROM revision r LEFT JOIN revision b ON b.id = r.base ORDER BY r.id DESC LIMIT ?1",
+        )
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        let revision = |(id, at, who, via, comment, state, settings, base, before): Row| {
+            // One damaged document must not hide the rest of the history.
+            let parse = |text: &str| serde_json::from_str::<Settings>(text).ok();
+            let before = match (base, before) {
+                (None, _) => Some(Settings::default()),
+                (Some(_), Some(text)) => parse(&text),
+                (Some(_), None) => None, // older than what is kept
+            };
+            let differs = before.zip(parse(&settings)).map_or_else(Vec::new, |(before, after)| {
+                keys::difference(&before, &after)
+                    .into_iter()
+                    .map(|(key, before, after)| Difference { key: key.to_owned(), before, after })
+                    .collect()
+            });
+            Revision { id, at, who, via, comment, state: state_of(&state), differs }
+        };
+        Ok(rows.into_iter().map(revision).collect())
+    }
+}
+
+fn word(state: RevisionState) -> &'static str {
+    match state {
+        RevisionState::Saved => "saved",
+        RevisionState::Applied => "applied",
+        RevisionState::Confirmed => "confirmed",
+        RevisionState::Reverted => "reverted",
+    }
+}
+
+fn state_of(word: &str) -> RevisionState {
+    match word {
+        "saved" => RevisionState::Saved,
+        "applied" => RevisionState::Applied,
+        "confirmed" => RevisionState::Confirmed,
+        _ => RevisionState::Reverted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new(settings: &Settings, base: i64) -> NewRevision<'_> {
+        static NOTHING: std::sync::LazyLock<Before> =
+            std::sync::LazyLock::new(|| Before { boot: String::new(), network: Network::default() });
+        NewRevision { settings, base, before: &NOTHING, who: "root", via: "command line", comment: "" }
+    }
+
+    #[tokio::test]
+    async fn a_revision_counts_only_once_it_is_confirmed() {
+        let store = Store::in_memory().await.unwrap();
+        let mut settings = Settings::default();
+        settings.passthrough.pptp.enabled = true;
+        let id = store.save(new(&settings, 0)).await.unwrap();
+        assert_eq!(store.newest_confirmed().await.unwrap(), None);
+        assert_eq!(store.unconfirmed().await.unwrap().unwrap().settings, settings);
+        store.mark(id, RevisionState::Confirmed).await.unwrap();
+        assert_eq!(store.newest_confirmed().await.unwrap().unwrap().id, id);
+        assert_eq!(store.unconfirmed().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn history_names_what_differs_and_keeps_the_newest() {
+        let store = Store::in_memory().await.unwrap();
+        let mut settings = Settings::default();
+        let mut base = 0;
+        for round in 0..KEPT + 10 {
+            settings.passthrough.pptp.enabled = round % 2 == 0;
+            base = store.save(new(&settings, base)).await.unwrap();
+            store.mark(base, RevisionState::Confirmed).await.unwrap();
+        }
+        let history = store.history(1000).await.unwrap();
+        assert!(history.len() as i64 <= KEPT + 1, "{}", history.len());
+        let one = &history[0].differs;
+        assert_eq!(one.len(), 1);
+        assert_eq!((one[0].key.as_str(), one[0].after.as_str()), ("passthrough.pptp.enabled", "false"));
+    }
+}
