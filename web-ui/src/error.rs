@@ -1,0 +1,187 @@
+//! Everything that can go wrong, as a page: what happened, what is true now, what to do.
+
+use axum::extract::Request;
+use axum::http::header::{ALLOW, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use postern::door::messages::{Refusal, RefusalKind};
+use postern::log;
+
+use crate::daemon::Silence;
+use crate::view::{self, Bare};
+
+/// Why a page could not be shown or a form was not taken.
+#[derive(Debug)]
+pub enum Problem {
+    /// The daemon is not running or did not answer.
+    Silent,
+    /// The daemon said no.
+    Refused(Refusal),
+    /// The daemon's answer does not fit the question.
+    Misunderstood(&'static str),
+    /// No such page.
+    NotFound,
+    /// The page is there, but not for this method.
+    Method,
+    /// The Host is not one of ours: a foreign name that leads to our address (DNS rebinding).
+    Host,
+    /// A form sent from somebody else's page.
+    Foreign,
+    /// A form without our token, or with an old one.
+    Token,
+    /// A change without a login.
+    LoggedOut,
+    /// A form that is not one of ours.
+    Malformed,
+    /// A form longer than its page takes.
+    TooLong,
+    /// A form that did not arrive in time.
+    Slow,
+    /// A bug of ours.
+    Bug(String),
+}
+
+impl From<Silence> for Problem {
+    fn from(_: Silence) -> Self {
+        // Said in the log by the gate, once for each outage.
+        Self::Silent
+    }
+}
+
+/// What the log says of a bug.
+#[derive(Debug, thiserror::Error)]
+#[error("the pages are at fault: {0}")]
+struct Fault(String);
+
+/// Mark on a response: the daemon knows no such login any more, so the cookie goes too.
+#[derive(Clone)]
+pub struct LoginEnded;
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        use StatusCode as S;
+        let page = |status, heading: &str, message: &str| view::problem(status, heading, message);
+        match self {
+            Self::Silent => page(
+                S::SERVICE_UNAVAILABLE,
+                "The Postern daemon is not running",
+                "The pages cannot read or change anything until it runs again. The last rules stay in force, \
+                     and traffic flows as before. On the router, as root: service postern restart.",
+            ),
+            Self::Refused(refusal) if refusal.kind == RefusalKind::Login => {
+                let mut response = view::see_other("/login?why=ended");
+                response.extensions_mut().insert(LoginEnded);
+                response
+            }
+            Self::Refused(refusal) => refused(&refusal),
+            Self::Misunderstood(what) => {
+                Self::Bug(format!("the daemon's answer to {what} does not fit")).into_response()
+            }
+            Self::NotFound => page(
+                S::NOT_FOUND,
+                "There is no such page",
+                "The address may be mistyped, or the page has moved. Nothing was changed.",
+            ),
+            Self::Method => {
+                let mut response =
+                    page(S::METHOD_NOT_ALLOWED, "This page cannot do that", "Nothing was changed.");
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+                response
+            }
+            Self::Host => page(
+                S::MISDIRECTED_REQUEST,
+                "This name does not belong to the router",
+                "For safety these pages answer only under the router\u{2019}s own address. Type its address into the \
+                 address bar, for example 192.168.1.1.",
+            ),
+            Self::Foreign => page(
+                S::FORBIDDEN,
+                "This did not come from the router\u{2019}s own pages",
+                "Another page tried to change the router\u{2019}s settings. Nothing was changed. If it was you, open \
+                 the router\u{2019}s page and do it there.",
+            ),
+            Self::Token => page(
+                S::FORBIDDEN,
+                "This form is out of date",
+                "Nothing was changed. Open the page again and send the form from there. Cookies must be allowed for \
+                 this page.",
+            ),
+            Self::LoggedOut => {
+                Bare::new("You are not logged in", "Nothing was changed. Log in and do it again.")
+                    .action("/login", "Log in")
+                    .respond(S::FORBIDDEN)
+            }
+            Self::Malformed => page(
+                S::BAD_REQUEST,
+                "That form was not understood",
+                "Nothing was changed. Open the page again and send the form from there.",
+            ),
+            Self::TooLong => page(
+                S::PAYLOAD_TOO_LARGE,
+                "That was too much at once",
+                "A form may hold 64 KB, settings to import 48 KB. Nothing was changed.",
+            ),
+            Self::Slow => page(
+                S::REQUEST_TIMEOUT,
+                "The form did not arrive in time",
+                "Nothing was changed. Check the connection to the router and send it again.",
+            ),
+            Self::Bug(what) => {
+                let incident = log::incident(&Fault(what));
+                page(
+                    S::INTERNAL_SERVER_ERROR,
+                    "The page failed",
+                    &format!(
+                        "This is a fault in Postern. The firewall is not touched by it. Open the overview to see what \
+                         is true now; details are in the system log under {incident}."
+                    ),
+                )
+            }
+        }
+    }
+}
+
+/// The status of an answer that says this refusal.
+pub fn status(kind: RefusalKind) -> StatusCode {
+    use RefusalKind as K;
+    match kind {
+        K::Login | K::Wrong | K::Forbidden => StatusCode::FORBIDDEN,
+        K::Wait => StatusCode::TOO_MANY_REQUESTS,
+        K::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        K::Conflict | K::OnTrial => StatusCode::CONFLICT,
+        K::Failed => StatusCode::BAD_GATEWAY,
+    }
+}
+
+/// Refusals of a change that the page with the form says itself, with what was typed.
+pub fn of_the_page(kind: RefusalKind) -> bool {
+    use RefusalKind as K;
+    matches!(kind, K::Invalid | K::Conflict | K::OnTrial | K::Failed)
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    use RefusalKind as K;
+    let heading = match refusal.kind {
+        K::Login | K::Wrong | K::Forbidden => "That is not allowed",
+        K::Wait => "Please wait",
+        K::Invalid => "A value is wrong",
+        K::Conflict => "The settings have changed meanwhile",
+        K::OnTrial => "Settings are on trial",
+        K::Failed => "It was not done",
+    };
+    let mut response = view::problem(status(refusal.kind), heading, &refusal.message);
+    if refusal.kind == K::Wait {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(refusal.wait_seconds));
+    }
+    response
+}
+
+/// Runs the request in a task of its own. A panic there becomes a page, and a browser that hangs up does not cut a
+/// change in half.
+pub async fn rescue(request: Request, next: Next) -> Response {
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(ended) => Problem::Bug(format!("a page ended early: {ended}")).into_response(),
+    }
+}

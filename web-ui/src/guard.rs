@@ -1,0 +1,240 @@
+//! What stands in the way of every request. Handlers cannot bypass it: they get no body but a verified form.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::Ordering;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{self, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use postern::door::messages::{Call, Greeting, MAX_IMPORT, Request as Ask, Response as Answer};
+use postern::log;
+use tower_sessions::Session;
+
+use crate::error::Problem;
+use crate::form::{Fields, parse};
+use crate::login::Login;
+use crate::pages::backup;
+use crate::{App, view};
+
+/// Longest form in bytes.
+const MAX_FORM: usize = 64 * 1024;
+/// Longest form with a settings document in it, from somebody who is logged in: a form writes a byte in up to three, a
+/// line break in six.
+const MAX_DOCUMENT: usize = 4 * MAX_IMPORT;
+/// Cookie with the form token of a visitor who has no login yet.
+pub const FORM_COOKIE: &str = "postern-form";
+
+const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
+                   frame-ancestors 'none'; base-uri 'none'";
+
+/// Security headers, on every response whatever became of the request.
+pub async fn headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let mut set = |name: HeaderName, value: &'static str| {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    };
+    set(header::CONTENT_SECURITY_POLICY, CSP);
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::X_FRAME_OPTIONS, "DENY");
+    // Not no-referrer: with it Chromium sends `Origin: null` on our own forms.
+    set(header::REFERRER_POLICY, "same-origin");
+    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    set(
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    );
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Methods we know, and only under our own names: a foreign name that was pointed at our address (DNS rebinding) gets
+/// 421 and no cookie.
+pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    if ![Method::GET, Method::HEAD, Method::POST].contains(request.method()) {
+        return Problem::Method.into_response();
+    }
+    let greeting = match greeting(&app).await {
+        Ok(greeting) => greeting,
+        // So that the page which says that the daemon is not running has its looks. Nothing else needs no daemon.
+        Err(_) if request.uri().path().starts_with("/static/") => return next.run(request).await,
+        Err(problem) => return problem.into_response(),
+    };
+    if !is_ours(&request, greeting.hosts.iter().chain(app.hosts.iter())) {
+        return Problem::Host.into_response();
+    }
+    app.logins.set_idle_minutes(greeting.idle_minutes);
+    request.extensions_mut().insert(greeting);
+    next.run(request).await
+}
+
+async fn greeting(app: &App) -> Result<Greeting, Problem> {
+    let call = Call { ticket: None, source: None, attended: false, request: Ask::Greeting };
+    let answer = app.daemon.call(call).await;
+    // Once for each outage: whoever asks again and again must not fill the log.
+    match (&answer, app.silent.swap(answer.is_err(), Ordering::Relaxed)) {
+        (Err(silence), false) => log::warning(&format!("the pages cannot work: {silence}")),
+        (Ok(_), true) => log::info("the daemon answers again"),
+        _ => {}
+    }
+    match answer? {
+        Answer::Greeting(greeting) => Ok(greeting),
+        _ => Err(Problem::Misunderstood("greeting")),
+    }
+}
+
+fn is_ours<'a>(request: &Request, mut ours: impl Iterator<Item = &'a String>) -> bool {
+    let mut given = request.headers().get_all(HOST).iter();
+    let (Some(host), None) = (given.next().and_then(|h| h.to_str().ok()), given.next()) else {
+        return false;
+    };
+    // An absolute request target names a host too; two different ones are a trick.
+    if request.uri().authority().is_some_and(|a| !a.as_str().eq_ignore_ascii_case(host)) {
+        return false;
+    }
+    let Some(name) = without_port(host) else { return false };
+    ours.any(|our| same_host(our, name))
+}
+
+/// `192.168.1.1:8080` to `192.168.1.1`, `[fe80::1]:80` to `fe80::1`.
+fn without_port(host: &str) -> Option<&str> {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => host.find(':').map_or((host, ""), |at| host.split_at(at)),
+    };
+    let digits = match port.strip_prefix(':') {
+        Some(digits) => !digits.is_empty() && digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit()),
+        None => port.is_empty(),
+    };
+    (digits && !name.is_empty()).then_some(name)
+}
+
+fn same_host(our: &str, name: &str) -> bool {
+    let our = our.trim_start_matches('[').trim_end_matches(']');
+    match (our.parse::<Ipv6Addr>(), name.parse::<Ipv6Addr>()) {
+        (Ok(our), Ok(name)) => our == name,
+        // IPv4 only as everybody writes it: 0x7f.1 and 3232235777 are not in the list.
+        _ => our.eq_ignore_ascii_case(name) && (our.parse::<IpAddr>().is_err() || our == name),
+    }
+}
+
+/// Reads the form of everything that is not GET or HEAD, and lets it pass only with the right token and from our own
+/// page. What the handler gets has no body.
+pub async fn forms(State(app): State<App>, session: Session, request: Request, next: Next) -> Response {
+    if request.method() != Method::POST {
+        return next.run(request.map(|_| Body::empty())).await;
+    }
+    let (mut parts, body) = request.into_parts();
+    let fields = match verified(&app, &session, &parts, body).await {
+        Ok(fields) => fields,
+        Err(problem) => return problem.into_response(),
+    };
+    parts.extensions.insert(fields);
+    let mut response = next.run(Request::from_parts(parts, Body::empty())).await;
+    // After a change the browser shall come back on a new connection: that is what proves the new path.
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+async fn verified(app: &App, session: &Session, parts: &Parts, body: Body) -> Result<Fields, Problem> {
+    let headers = &parts.headers;
+    if !same_origin(headers) || !is_form(headers) {
+        return Err(Problem::Foreign);
+    }
+    let login = Login::of(session).await;
+    let longest = match login.is_some() && parts.uri.path().starts_with(backup::HERE) {
+        true => MAX_DOCUMENT,
+        false => MAX_FORM,
+    };
+    let arrived = tokio::time::timeout(app.body_timeout, Limited::new(body, longest).collect());
+    let body = match arrived.await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(e)) if e.is::<LengthLimitError>() => return Err(Problem::TooLong),
+        Ok(Err(_)) => return Err(Problem::Malformed),
+        Err(_) => return Err(Problem::Slow),
+    };
+    let mut fields = parse(&body).ok_or(Problem::Malformed)?;
+    let (expected, without) = match login {
+        Some(login) => (Some(login.token), Problem::Token),
+        None => (view::cookie(headers, FORM_COOKIE).map(str::to_owned), Problem::LoggedOut),
+    };
+    let at = fields.iter().position(|(name, _)| name == "token");
+    let given = at.map(|at| fields.remove(at).1);
+    match (expected, given) {
+        (Some(expected), Some(given)) if same_token(&expected, &given) => Ok(Fields(fields)),
+        (Some(_), _) => Err(Problem::Token),
+        (None, _) => Err(without),
+    }
+}
+
+/// A browser says where a form came from; it must be our own page. A client that says neither is no browser, and the
+/// token decides.
+fn same_origin(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|v: &HeaderValue| v.to_str().unwrap_or("?"));
+    let site =
+        text(HeaderName::from_static("sec-fetch-site")).is_none_or(|s| matches!(s, "same-origin" | "none"));
+    let host = text(HOST).unwrap_or_default();
+    let origin = text(ORIGIN).is_none_or(|origin| {
+        origin
+            .split_once("://")
+            .is_some_and(|(scheme, rest)| matches!(scheme, "http" | "https") && rest == host)
+    });
+    site && origin
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// Whether the tokens are equal, in a time that does not tell where they differ.
+fn same_token(a: &str, b: &str) -> bool {
+    a.len() == 64 && a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |d, (x, y)| d | (x ^ y)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_ours_with_or_without_port_and_only_whole() {
+        let ours = ["192.168.1.1".to_owned(), "postern.home.arpa".into(), "fe80::1".into()];
+        let is = |host: &str| {
+            let request = Request::builder().header(HOST, host).body(Body::empty()).expect("builds");
+            is_ours(&request, ours.iter())
+        };
+        for yes in ["192.168.1.1", "192.168.1.1:8080", "POSTERN.home.arpa", "[fe80::1]", "[FE80:0::1]:80"] {
+            assert!(is(yes), "{yes}");
+        }
+        let no = [
+            "",
+            ":",
+            "evil.example",
+            "192.168.1.1.evil.example",
+            "192.168.1.1@evil.example",
+            "192.168.1.1:80:80",
+            "192.168.1.1:",
+            "192.168.1.1:x",
+            "192.168.1.1:800000",
+            "[fe80::1",
+            "fe80::1",
+            "[fe80::1]x",
+            "0xc0.168.1.1",
+            "3232235777",
+            "192.168.1.1.",
+            "[::ffff:192.168.1.1]",
+            "192.168.1.01",
+            " 192.168.1.1",
+            "localhost",
+        ];
+        for no in no {
+            assert!(!is(no), "{no}");
+        }
+    }
+}

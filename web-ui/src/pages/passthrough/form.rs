@@ -1,0 +1,112 @@
+//! The fields of the page. Their names are the settings' keys, so what is posted is what the command line would say.
+
+use postern::door::messages::Assignment;
+use postern::settings::Passthrough;
+use serde::Deserialize;
+
+use crate::words::value;
+
+/// What the page's form holds, as typed. A box that is not ticked is not sent.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PassthroughForm {
+    /// The revision the owner looked at.
+    pub base_revision: String,
+    #[serde(rename = "passthrough.ipsec.enabled", default)]
+    ipsec: Tick,
+    #[serde(rename = "passthrough.ipsec.nat_traversal", default)]
+    nat_traversal: Tick,
+    #[serde(rename = "passthrough.l2tp.enabled", default)]
+    l2tp: Tick,
+    #[serde(rename = "passthrough.l2tp.ports")]
+    l2tp_ports: String,
+    #[serde(rename = "passthrough.pptp.enabled", default)]
+    pptp: Tick,
+    #[serde(rename = "passthrough.pptp.ports")]
+    pptp_ports: String,
+}
+
+/// A checkbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+enum Tick {
+    #[serde(rename = "true")]
+    On,
+    #[default]
+    #[serde(skip)]
+    Off,
+}
+
+impl From<bool> for Tick {
+    fn from(on: bool) -> Self {
+        if on { Self::On } else { Self::Off }
+    }
+}
+
+/// Key, what people call it.
+const LABELS: [(&str, &str); 6] = [
+    ("passthrough.ipsec.enabled", "IPsec"),
+    ("passthrough.ipsec.nat_traversal", "IPsec NAT traversal"),
+    ("passthrough.l2tp.enabled", "L2TP"),
+    ("passthrough.l2tp.ports", "L2TP server ports"),
+    ("passthrough.pptp.enabled", "PPTP"),
+    ("passthrough.pptp.ports", "PPTP server ports"),
+];
+
+/// What people call the setting `key`, if it is on this page.
+pub fn label(key: &str) -> Option<&'static str> {
+    LABELS.iter().find(|(k, _)| *k == key).map(|(_, label)| *label)
+}
+
+impl PassthroughForm {
+    /// As the settings are.
+    pub fn of(revision: i64, passthrough: &Passthrough) -> Self {
+        Self {
+            base_revision: revision.to_string(),
+            ipsec: passthrough.ipsec.enabled.into(),
+            nat_traversal: passthrough.ipsec.nat_traversal.into(),
+            l2tp: passthrough.l2tp.enabled.into(),
+            l2tp_ports: value("passthrough.l2tp.ports", &passthrough.l2tp.ports.to_string()),
+            pptp: passthrough.pptp.enabled.into(),
+            pptp_ports: value("passthrough.pptp.ports", &passthrough.pptp.ports.to_string()),
+        }
+    }
+
+    /// The value of a key as the command line would write it. Ports may be separated by commas, spaces or both.
+    pub fn value(&self, key: &str) -> String {
+        let tick = |tick: Tick| (tick == Tick::On).to_string();
+        let ports = |typed: &str| {
+            let words = typed.split([',', ' ']).filter(|word| !word.is_empty());
+            words.collect::<Vec<_>>().join(",")
+        };
+        match key {
+            "passthrough.ipsec.enabled" => tick(self.ipsec),
+            "passthrough.ipsec.nat_traversal" => tick(self.nat_traversal),
+            "passthrough.l2tp.enabled" => tick(self.l2tp),
+            "passthrough.l2tp.ports" => ports(&self.l2tp_ports),
+            "passthrough.pptp.enabled" => tick(self.pptp),
+            _ => ports(&self.pptp_ports),
+        }
+    }
+
+    /// Assignments for exactly what differs from `before`.
+    pub fn changed(&self, before: &Self) -> Vec<Assignment> {
+        let values = LABELS.iter().map(|(key, _)| (*key, self.value(key)));
+        let differ = values.filter(|(key, value)| *value != before.value(key));
+        differ.map(|(key, value)| Assignment { key: key.to_owned(), value }).collect()
+    }
+
+    /// Whether the box of the key is ticked.
+    pub fn on(&self, key: &str) -> bool {
+        self.value(key) == "true"
+    }
+
+    /// As typed.
+    pub fn l2tp_ports(&self) -> &str {
+        &self.l2tp_ports
+    }
+
+    /// As typed.
+    pub fn pptp_ports(&self) -> &str {
+        &self.pptp_ports
+    }
+}

@@ -1,0 +1,179 @@
+//! Who holds a connection. A laptop in the home that opens all there are must not keep the owner out.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::Limits;
+
+/// The connections there are.
+#[derive(Clone, Default)]
+pub(super) struct Places(Arc<Mutex<Open>>);
+
+#[derive(Default)]
+struct Open {
+    last: u64,
+    all: HashMap<u64, Slot>,
+}
+
+#[derive(Clone)]
+struct Slot {
+    peer: IpAddr,
+    since: Instant,
+    /// Requests that are being answered.
+    busy: Arc<AtomicUsize>,
+    back: Arc<Notify>,
+}
+
+/// One connection's place; dropping it gives it back.
+pub(super) struct Place {
+    places: Places,
+    number: u64,
+    slot: Slot,
+}
+
+/// Marks a connection as being answered.
+pub(super) struct Busy(Arc<AtomicUsize>);
+
+/// While it lives, a request is being answered.
+pub(super) struct Working(Arc<AtomicUsize>);
+
+/// A host has a whole IPv6 /64 to itself, so that is what is counted.
+fn counted(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => IpAddr::V4(v4),
+            None => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        },
+        v4 => v4,
+    }
+}
+
+impl Places {
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn of(&self, peer: IpAddr) -> usize {
+        self.all.values().filter(|slot| slot.peer == peer).count()
+    }
+
+    /// The oldest idle connection of whoever holds most.
+    fn victim(&self) -> Option<u64> {
+        let idle = self.all.iter().filter(|(_, slot)| slot.busy.load(Ordering::Relaxed) == 0);
+        let greediest = |(_, slot): &(&u64, &Slot)| (self.of(slot.peer), std::cmp::Reverse(slot.since));
+        idle.max_by_key(greediest).map(|(number, _)| *number)
+    }
+}
+
+impl Place {
+    /// A place for `peer`. None: it holds as many as it may, or all are taken and being answered.
+    pub(super) fn take(places: &Places, limits: &Limits, peer: IpAddr) -> Option<Self> {
+        let mut open = places.lock();
+        let peer = counted(peer);
+        if open.of(peer) >= limits.per_peer {
+            return None;
+        }
+        if open.all.len() >= limits.total {
+            let victim = open.victim()?;
+            // Its place is free at once; its task ends when it next runs.
+            open.all.remove(&victim)?.back.notify_one();
+        }
+        open.last += 1;
+        let number = open.last;
+        let slot = Slot { peer, since: Instant::now(), busy: Arc::default(), back: Arc::default() };
+        open.all.insert(number, slot.clone());
+        Some(Self { places: places.clone(), number, slot })
+    }
+
+    pub(super) fn busy(&self) -> Busy {
+        Busy(self.slot.busy.clone())
+    }
+
+    /// Returns when the place is needed for somebody else.
+    pub(super) async fn wanted_back(&self) {
+        self.slot.back.notified().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.lock().all.remove(&self.number);
+    }
+}
+
+impl Busy {
+    pub(super) fn work(&self) -> Working {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Working(self.0.clone())
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        header: std::time::Duration::from_secs(1),
+        life: std::time::Duration::from_secs(1),
+        total: 8,
+        per_peer: 4,
+    };
+
+    fn peer(n: u8) -> IpAddr {
+        IpAddr::from([192, 168, 1, n])
+    }
+
+    fn wanted_back(place: &Place) -> bool {
+        use std::task::{Context, Poll, Waker};
+        let mut wanted = std::pin::pin!(place.wanted_back());
+        wanted.as_mut().poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(())
+    }
+
+    #[test]
+    fn the_owner_gets_a_place_from_whoever_holds_most() {
+        let places = Places::default();
+        let take = |n| Place::take(&places, &LIMITS, peer(n));
+        let owner = take(1).unwrap();
+        let other: Vec<Place> = (0..3).map(|_| take(2).unwrap()).collect();
+        let greedy: Vec<Place> = (0..4).map(|_| take(3).unwrap()).collect();
+        assert!(take(3).is_none(), "nobody holds more than its share");
+        let again = take(1).unwrap();
+        let gone: Vec<bool> = greedy.iter().map(wanted_back).collect();
+        assert_eq!(gone, [true, false, false, false], "the oldest of the greediest");
+        assert!(!wanted_back(&owner) && !other.iter().any(wanted_back) && !wanted_back(&again));
+    }
+
+    #[test]
+    fn what_is_being_answered_is_not_cut_off() {
+        let places = Places::default();
+        let held: Vec<Place> = (0..8).map(|n| Place::take(&places, &LIMITS, peer(n)).unwrap()).collect();
+        let mut working: Vec<Working> = held.iter().map(|place| place.busy().work()).collect();
+        assert!(Place::take(&places, &LIMITS, peer(9)).is_none());
+        working.pop();
+        assert!(Place::take(&places, &LIMITS, peer(9)).is_some());
+        assert!(wanted_back(&held[7]));
+    }
+
+    #[test]
+    fn a_place_is_given_back_and_a_prefix_counts_as_one_host() {
+        let places = Places::default();
+        let host = |n: u16| IpAddr::from([0xfd00, 0, 0, 1, 0, 0, 0, n]);
+        let held: Vec<Place> = (0..4).map(|n| Place::take(&places, &LIMITS, host(n)).unwrap()).collect();
+        assert!(Place::take(&places, &LIMITS, host(9)).is_none());
+        drop(held);
+        assert!(Place::take(&places, &LIMITS, host(9)).is_some());
+    }
+}

@@ -1,0 +1,8 @@
+//! For tests: a browser that sends exactly what our own forms contain, and a daemon that remembers.
+
+pub mod browser;
+#[allow(dead_code)]
+pub mod fake;
+
+mod guards;
+mod logins;

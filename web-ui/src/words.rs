@@ -1,0 +1,131 @@
+//! What the daemon tells, in words for people: settings and their values, times, who did it.
+
+use postern::door::messages::Difference;
+use postern::settings::keys::{self, Kind, UNSET};
+use postern::settings::names::Time;
+
+/// One setting that changes, in words.
+pub struct Change {
+    /// Its key, as on the command line.
+    pub key: String,
+    /// What it does; a key that this version does not know stands for itself.
+    pub what: String,
+    /// Value before.
+    pub before: String,
+    /// Value after.
+    pub after: String,
+}
+
+impl Change {
+    /// In words.
+    pub fn of(differs: &Difference) -> Self {
+        Self {
+            what: setting(&differs.key),
+            before: value(&differs.key, &differs.before),
+            after: value(&differs.key, &differs.after),
+            key: differs.key.clone(),
+        }
+    }
+}
+
+/// What the setting does, as a phrase.
+pub fn setting(key: &str) -> String {
+    keys::find(key).map_or(key, |k| k.hint).trim_end_matches('.').to_owned()
+}
+
+/// A value of the setting `key`, for people.
+pub fn value(key: &str, words: &str) -> String {
+    match (keys::find(key).map(|k| k.kind), words) {
+        (Some(Kind::Switch), "true") => "on".to_owned(),
+        (Some(Kind::Switch), "false") => "off".to_owned(),
+        (_, UNSET) => "not set".to_owned(),
+        (Some(Kind::List | Kind::Records), list) => {
+            list.split(',').map(str::trim).collect::<Vec<_>>().join(", ")
+        }
+        (_, words) => words.to_owned(),
+    }
+}
+
+/// Seconds since 1970 as `2026-11-21 10:30 UTC`.
+pub fn time(at: i64) -> String {
+    let text = Time::from_unix(at).to_string();
+    format!("{} {} UTC", text.get(..10).unwrap_or_default(), text.get(11..16).unwrap_or_default())
+}
+
+/// Seconds since 1970 for `<time datetime>`.
+pub fn datetime(at: i64) -> String {
+    Time::from_unix(at).to_string()
+}
+
+/// Who did it and from where.
+pub fn author(who: &str, via: &str) -> String {
+    match (who, via) {
+        ("owner", via) => format!("the owner, from {via}"),
+        (who, "command line") => format!("{who}, on the command line"),
+        ("postern", _) => "Postern itself".to_owned(),
+        (who, via) => format!("{who} ({via})"),
+    }
+}
+
+/// How long ago something was.
+pub fn ago(seconds: u64) -> String {
+    let some = |n: u64, one: &str| format!("{n} {one}{} ago", if n == 1 { "" } else { "s" });
+    match seconds {
+        0..60 => "just now".to_owned(),
+        60..3600 => some(seconds / 60, "minute"),
+        _ => some(seconds / 3600, "hour"),
+    }
+}
+
+/// `1204310` as `1,204,310`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let first = digits.len() % 3;
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && at % 3 == first {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        let shown: Vec<String> = [0, 12, 999, 1000, 12345, 1_204_310].into_iter().map(grouped).collect();
+        assert_eq!(shown, ["0", "12", "999", "1,000", "12,345", "1,204,310"]);
+    }
+
+    #[test]
+    fn times_and_ages_are_words() {
+        assert_eq!(
+            (time(1_795_000_000), datetime(0)),
+            ("2026-11-18 11:06 UTC".into(), "1970-01-01T00:00:00Z".into())
+        );
+        let shown: Vec<String> = [0, 59, 60, 179, 3600, 40_000].into_iter().map(ago).collect();
+        assert_eq!(
+            shown,
+            ["just now", "just now", "1 minute ago", "2 minutes ago", "1 hour ago", "11 hours ago"]
+        );
+    }
+
+    #[test]
+    fn a_value_is_said_as_people_say_it() {
+        for (key, words, said) in [
+            ("passthrough.pptp.enabled", "true", "on"),
+            ("passthrough.pptp.ports", "1723,1724", "1723, 1724"),
+            ("internet.address", "unset", "not set"),
+            ("system.name", "true", "true"),
+            ("no.such.key", "a,b", "a,b"),
+        ] {
+            assert_eq!(value(key, words), said, "{key}");
+        }
+        assert_eq!(setting("access.https"), "Serve the admin page over HTTPS too");
+        assert_eq!(setting("no.such.key"), "no.such.key");
+    }
+}
