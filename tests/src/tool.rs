@@ -1,0 +1,131 @@
+//! The programs that run inside the lab, as subcommands of `postern-lab`. They write one JSON object per line.
+
+mod echo;
+mod fetch;
+mod flow;
+mod hail;
+mod hold;
+mod probe;
+mod steady;
+mod torrent;
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+use serde_json::Value;
+
+use crate::packet::Kind;
+
+/// How each subcommand is called.
+pub const USAGE: &str = "usage: postern-lab demo [--port PORT] [--claimed]
+       postern-lab echo KIND...                          answers, and tells each packet that arrives
+       postern-lab probe KIND ADDRESS [--for-ms N] [--once]   sends until something comes back
+       postern-lab flow KIND ADDRESS [--hz N]            sends for ever and tells every answer
+       postern-lab steady KIND ADDRESS [--hz N] [--once]      sends UDP for ever and counts; --once: each from a new port
+       postern-lab hail [--hz N] ADDRESS...              UDP, TCP, GRE and ESP that nobody asked for, for ever
+       postern-lab torrent udp:PORT [ADDRESS]             sends as much as can be; with ADDRESS: asks for that
+       postern-lab fetch                                 one HTTP exchange, JSON in and out
+       postern-lab hold                                  holds a lab's namespaces
+KIND is udp:PORT, tcp:PORT or ip:PROTOCOL";
+
+/// Runs the subcommand `name`, whose arguments follow in `words`.
+///
+/// # Errors
+/// Wrong usage, in words.
+pub fn run(name: &str, mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
+    match name {
+        "hold" => hold::hold(),
+        "fetch" => fetch::fetch().map_err(|error| error.to_string())?,
+        "hail" => hail::hail(&mut words)?,
+        "torrent" => torrent::torrent(&mut words)?,
+        "echo" => echo::echo(&kinds(&mut words)?)?,
+        "probe" | "flow" | "steady" => {
+            let options = Options::parse(&mut words)?;
+            match name {
+                "probe" => tell(&probe::probe(&options)),
+                "flow" => flow::flow(&options)?,
+                _ => steady::steady(&options)?,
+            }
+        }
+        other => return Err(format!("there is no `{other}`\n{USAGE}").into()),
+    }
+    Ok(())
+}
+
+/// What probe and flow need.
+#[derive(Debug)]
+struct Options {
+    kind: Kind,
+    server: IpAddr,
+    limit: Duration,
+    once: bool,
+    hz: u32,
+}
+
+impl Options {
+    fn parse(words: &mut lexopt::Parser) -> Result<Self, lexopt::Error> {
+        let (mut kind, mut server) = (None, None);
+        let (mut limit, mut once, mut hz) = (Duration::from_secs(3), false, 20);
+        while let Some(word) = words.next()? {
+            match word {
+                Value(text) if kind.is_none() => kind = Some(text.parse()?),
+                Value(text) if server.is_none() => server = Some(text.parse()?),
+                Long("for-ms") => limit = Duration::from_millis(words.value()?.parse()?),
+                Long("once") => once = true,
+                Long("hz") => hz = words.value()?.parse::<u32>()?.max(1),
+                other => return Err(other.unexpected()),
+            }
+        }
+        match (kind, server) {
+            (Some(kind), Some(server)) => Ok(Self { kind, server, limit, once, hz }),
+            _ => Err(USAGE.into()),
+        }
+    }
+}
+
+fn kinds(words: &mut lexopt::Parser) -> Result<Vec<Kind>, lexopt::Error> {
+    let mut kinds = Vec::new();
+    while let Some(word) = words.next()? {
+        match word {
+            Value(text) => kinds.push(text.parse()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    if kinds.is_empty() { Err(USAGE.into()) } else { Ok(kinds) }
+}
+
+/// Writes one line. Nobody reads any more: this program has no purpose left.
+fn tell(value: &serde_json::Value) {
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{value}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// The kernel's name of an error, as a test wants to read it.
+fn error_name(error: &std::io::Error) -> Value {
+    let name = match error.raw_os_error() {
+        Some(1) => "EPERM",
+        Some(13) => "EACCES",
+        Some(32) => "EPIPE",
+        Some(92) => "ENOPROTOOPT",
+        Some(101) => "ENETUNREACH",
+        Some(104) => "ECONNRESET",
+        Some(110) => "ETIMEDOUT",
+        Some(111) => "ECONNREFUSED",
+        Some(113) => "EHOSTUNREACH",
+        _ => return Value::String(error.to_string()),
+    };
+    Value::from(name)
+}
+
+/// A number that two senders do not share.
+fn own_tag() -> u64 {
+    let random = std::fs::read("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    random
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+        & !(0xff << 56)
+}

@@ -1,0 +1,27 @@
+//! Waiting: always for something, always with a deadline.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long a thing that should happen soon may take on a busy machine.
+pub const SOON: Duration = Duration::from_secs(10);
+
+/// Asks `ready` again and again; its first `Some`, or none when `limit` has passed.
+pub fn until<T>(limit: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(found) = ready() {
+            return Some(found);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Milliseconds since 1970: every program of a lab reads the same clock.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,99 @@
+//! The owner's whole story in a real browser, with a real PPTP call.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lab::{Browser, CallOptions, Lab, PASSWORD, ROUTER_SETTINGS, address, wait};
+
+const BOX: &str = "input[type=checkbox][name='passthrough.pptp.enabled']";
+
+/// The value of `data-...` of PPTP's element on the page.
+fn pptp(browser: &Browser, name: &str) -> String {
+    let inside = format!("[data-protocol=pptp][{name}], [data-protocol=pptp] [{name}]");
+    browser.attribute(&inside, name).unwrap_or_default()
+}
+
+/// Reloads the page until PPTP's element shows this value.
+#[track_caller]
+fn wait_shows(browser: &Browser, page: &str, name: &str, value: &str) {
+    let seen = wait::until(Duration::from_secs(15), || {
+        browser.open(page);
+        (pptp(browser, name) == value).then_some(())
+    });
+    assert!(seen.is_some(), "the page should show {name}={value}, not {}", pptp(browser, name));
+}
+
+fn login(browser: &Browser) {
+    browser.wait_for("input[name=password]");
+    browser.type_into("input[name=password]", PASSWORD);
+    browser.submit("input[name=password]");
+    browser.wait_for("form[action='/logout']");
+}
+
+#[test]
+fn the_owner_claims_the_box_ticks_pptp_sees_the_call_and_ends_it() {
+    let lab = Lab::new();
+    let mut postern = lab.postern();
+    postern.set(&ROUTER_SETTINGS);
+    postern.ok(&["confirm"]);
+    postern.start_web(&lab);
+    let server = lab.pptp_server("server1", 1723);
+    let shots = std::env::var_os("POSTERN_SHOTS").map(PathBuf::from);
+    let browser = Browser::start(&lab.host("laptop1"));
+    let picture = |name: &str| {
+        for width in [390, 1280] {
+            browser.look(width, false);
+            assert!(!browser.scrolls_sideways(), "{name} scrolls sideways at {width}");
+        }
+        if let Some(folder) = &shots {
+            std::fs::create_dir_all(folder).expect("the folder for pictures can be made");
+            browser.picture(folder, name);
+        }
+    };
+
+    browser.open("http://192.168.1.1/");
+    browser.wait_for("input[name=code]");
+    picture("claim");
+    browser.type_into("input[name=code]", postern.ok(&["claim-code"]).trim());
+    browser.type_into("input[name=password]", PASSWORD);
+    browser.type_into("input[name=repeat]", PASSWORD);
+    browser.submit("input[name=code]");
+    browser.wait_for("form[action='/logout'], form[action='/login']");
+    if browser.shows("form[action='/logout']") {
+        browser.click("form[action='/logout'] button");
+    }
+    browser.wait_for("input[name=password]");
+    picture("login");
+    login(&browser);
+    browser.open("http://192.168.1.1/");
+    picture("overview");
+
+    let page = "http://192.168.1.1/security/vpn-passthrough";
+    browser.click("a[href='/security/vpn-passthrough']");
+    browser.wait_for(BOX);
+    assert_eq!(browser.url(), page);
+    assert_eq!(pptp(&browser, "data-effect"), "blocked");
+    picture("passthrough-off");
+    let laptop = lab.host("laptop2");
+    assert!(laptop.pptp_call(address("server1"), &CallOptions::default()).outcome().is_err(), "PPTP is off");
+
+    browser.click(BOX);
+    browser.submit(BOX);
+    wait_shows(&browser, page, "data-effect", "ready");
+    let mut call = laptop.pptp_call(address("server1"), &CallOptions::default());
+    call.wait_up();
+    assert!(call.ping(server.inner), "a ping goes through the call:\n{}", call.said());
+    wait_shows(&browser, page, "data-open", "1");
+    assert_eq!(pptp(&browser, "data-effect"), "working");
+    picture("passthrough-working");
+
+    browser.click(BOX);
+    browser.submit(BOX);
+    wait_shows(&browser, page, "data-effect", "blocked");
+    assert!(!call.ping(server.inner), "the call is over");
+    wait_shows(&browser, page, "data-open", "0");
+    // Over plain HTTP a browser ignores this header, and says so; over HTTPS it counts.
+    let mut complaints = browser.complaints();
+    complaints.retain(|line| !line.contains("Cross-Origin-Opener-Policy header has been ignored"));
+    assert!(complaints.is_empty(), "the browser complained: {complaints:#?}");
+}
