@@ -2,6 +2,7 @@
 //! taken back; one at a time, and all or nothing.
 
 mod apply;
+mod calls;
 mod flows;
 mod history;
 mod network;
@@ -212,7 +213,9 @@ impl<K: Kernel> Appliance<K> {
         self.replace(&mut state, wanted, comment, author).await
     }
 
-    /// check → compile → try → save → apply → confirmed, or on trial, or everything as before.
+    /// check → compile → try → save → apply → confirmed, or on trial, or everything as before. Where the rules are all
+    /// that changes, applying is the trial ([`apply::Found::only_rules`]): a revision that nft refuses was saved,
+    /// never counted (only *confirmed* ones do), and is noted as taken back.
     async fn replace(
         self: &std::sync::Arc<Self>,
         state: &mut State,
@@ -229,11 +232,13 @@ impl<K: Kernel> Appliance<K> {
             return Err(Refusal::invalid(wrong));
         }
         self.ask_kernel_again(state).await?;
-        let rules = ruleset::compile(&wanted, &state.capabilities);
-        self.kernel.load(&rules, Load::Check).await.map_err(|e| Refusal::failed(&e))?;
+        let found = self.found(&state.settings, &wanted).await.map_err(|e| Refusal::failed(&e))?;
+        if !found.only_rules {
+            let rules = ruleset::compile(&wanted, &state.capabilities);
+            self.kernel.load(&rules, Load::Check).await.map_err(|e| Refusal::failed(&e))?;
+        }
         // Written down before the first step: whoever starts after a crash can put it back.
-        let before = self.found(&state.settings, &wanted).await.map_err(|e| Refusal::failed(&e))?;
-        let before = Before { boot: self.options.boot.clone(), network: before };
+        let before = Before { boot: self.options.boot.clone(), network: found.before.clone() };
         let failed = |e: crate::store::Error| Refusal::failed(&e);
         let new = NewRevision {
             settings: &wanted,
@@ -244,7 +249,8 @@ impl<K: Kernel> Appliance<K> {
             comment,
         };
         let revision = self.store.save(new).await.map_err(failed)?;
-        let applied = match self.apply(&state.capabilities, Step::new(Some(&state.settings), &wanted)).await {
+        let step = Step::new(Some(&state.settings), &wanted);
+        let applied = match self.apply_found(&state.capabilities, step, &found).await {
             Ok(applied) => applied,
             Err(error) => {
                 let refusal = self.after_failure(state, error).await;
@@ -297,7 +303,7 @@ impl<K: Kernel> Appliance<K> {
 
     /// A package may have brought what the kernel lacked.
     async fn ask_kernel_again(&self, state: &mut State) -> Result<(), Refusal> {
-        if !state.capabilities.pptp_helper {
+        if !state.capabilities.complete() {
             state.capabilities = self.kernel.capabilities().await.map_err(|e| Refusal::failed(&e))?;
         }
         Ok(())

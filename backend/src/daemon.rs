@@ -50,6 +50,8 @@ pub async fn run(state: &Path, door: &Path) -> Result<(), String> {
     appliance.boot().await;
     let watched = appliance.clone();
     tokio::spawn(async move { watched.watch().await });
+    let called = appliance.clone();
+    tokio::spawn(async move { called.watch_calls().await });
     let logins = Logins::new(store.clone());
     if let Ok(code) = logins.claim_code().await {
         log::info(&format!("this box has no owner yet; its claim code is {code}"));

@@ -19,6 +19,7 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
 pub use crate::ruleset::FlowMatch;
 use crate::ruleset::{Capabilities, Ruleset};
@@ -42,6 +43,10 @@ pub trait Kernel: Send + Sync + 'static {
 
     /// Deletes these conntrack entries (and with a PPTP control flow its GRE flows). Returns how many were there.
     fn end(&self, flows: &[Flow]) -> impl Future<Output = Result<usize, Error>> + Send;
+
+    /// What becomes of conntrack entries from now on, of those only whose rule asked for it (`ct event set`): ordinary
+    /// traffic wakes nobody. The channel closes when the kernel can tell no more; then ask anew.
+    fn events(&self) -> impl Future<Output = Result<mpsc::Receiver<Event>, Error>> + Send;
 }
 
 /// Whether a method of [`Kernel`] tries or does.
@@ -107,7 +112,7 @@ pub struct Table {
     /// Its comment, for example `postern schema 1`.
     pub comment: Option<String>,
     /// What it says of itself: the comment of the rule in the chain `about`, for example
-    /// `postern schema 1, role router`.
+    /// `postern schema 2, role router`.
     pub about: Option<String>,
     /// Its chains by name.
     pub chains: BTreeSet<String>,
@@ -139,6 +144,19 @@ pub struct SeenLink {
     pub mac: Option<[u8; 6]>,
     /// Kernel's index, needed to bind to a link-local address.
     pub index: u32,
+}
+
+/// What became of a conntrack entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It is there now.
+    New(Flow),
+    /// It changed in what its rule asked for, for example its TCP state.
+    Update(Flow),
+    /// It is gone; old kernels tell no TCP state here.
+    Destroy(Flow),
+    /// Some events were lost: whoever keeps books must look at the entries themselves.
+    Missed,
 }
 
 /// One conntrack entry.

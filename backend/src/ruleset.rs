@@ -13,6 +13,9 @@ mod forward;
 #[cfg(test)]
 mod golden;
 mod input;
+mod learnt;
+#[cfg(test)]
+mod model;
 mod nat;
 mod passthrough;
 mod sysctls;
@@ -38,6 +41,19 @@ use table::Table;
 pub struct Capabilities {
     /// `ct helper` of type `pptp` can be made: NF_CONNTRACK_PPTP is there.
     pub pptp_helper: bool,
+    /// Each client of one IPsec server can have a conntrack zone of its own: `ct zone set`, raw payload, `fib`,
+    /// sets and maps that rules fill.
+    pub many_clients: bool,
+    /// A rule can ask that a conversation's end be told (`ct event set`): NF_CONNTRACK_EVENTS is there.
+    pub events: bool,
+}
+
+impl Capabilities {
+    /// Whether nothing is missing.
+    pub fn complete(&self) -> bool {
+        let Self { pptp_helper, many_clients, events } = self;
+        *pptp_helper && *many_clients && *events
+    }
 }
 
 /// One whole `inet postern` table as nft text: a transaction that `nft -f -` takes as it is.
@@ -48,7 +64,7 @@ pub struct Ruleset {
 }
 
 impl Ruleset {
-    /// What the loaded table says of itself, for example `postern schema 1, role router`: the comment of the one
+    /// What the loaded table says of itself, for example `postern schema 2, role router`: the comment of the one
     /// rule in the chain [`ABOUT`]. `None`: after this ruleset there is no table.
     ///
     /// It is a rule's comment because the kernel keeps the comment a *table* was made with and silently ignores a
@@ -91,13 +107,17 @@ impl FlowMatch {
 struct Sides {
     internet: IfName,
     local: IfName,
+    /// The LAN's IPv4 network, as nft writes it.
+    prefix: String,
 }
 
 impl Sides {
     fn of(settings: &Settings) -> Option<Self> {
         let internet = settings.internet.device.clone()?;
         let local = settings.local_network.device()?;
-        (internet != local).then_some(Self { internet, local })
+        let address = settings.local_network.address;
+        let prefix = format!("{}/{}", address.network(), address.prefix());
+        (internet != local).then_some(Self { internet, local, prefix })
     }
 
     /// Matches what leaves the home for the internet.
@@ -125,6 +145,7 @@ pub fn compile(settings: &Settings, capabilities: &Capabilities) -> Ruleset {
     let Some(sides) = Sides::of(settings) else { return deny(settings) };
     let mut table = Table::new("role router", capabilities.pptp_helper);
     input::rules(&mut table, &sides, settings);
+    passthrough::shortcut(&mut table, &sides, settings, capabilities);
     forward::rules(&mut table, &sides);
     passthrough::rules(&mut table, &sides, settings, capabilities);
     nat::rules(&mut table, &sides);

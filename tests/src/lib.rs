@@ -9,7 +9,9 @@
 //! Each [`Lab`] is a process tree of its own in a private mount, PID and network namespace: two labs never meet, and when
 //! the test ends, however it ends, the kernel removes everything.
 
+mod ethernet;
 pub mod figures;
+mod forged;
 mod form;
 mod hail;
 mod host;
@@ -23,6 +25,7 @@ mod postern;
 mod process;
 mod random;
 mod silence;
+pub mod sim;
 pub mod tool;
 mod topology;
 mod traffic;
@@ -31,6 +34,7 @@ mod vpn;
 pub mod wait;
 mod webdriver;
 
+pub use forged::{Delivery, Ear, Forged, Forger, hex};
 pub use form::Form;
 pub use hail::{Hail, Steady, Totals};
 pub use host::{Host, Output};

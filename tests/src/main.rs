@@ -7,6 +7,7 @@ use lexopt::prelude::*;
 
 mod bench;
 mod demo;
+mod simulate;
 
 fn main() -> ExitCode {
     // What the lab cannot do it says in one sentence; where in the code is of no use here.
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     let outcome = match words.next() {
         Ok(Some(Value(name))) if name == "demo" => demo::run(words),
         Ok(Some(Value(name))) if name == "bench" => bench::run(words),
+        Ok(Some(Value(name))) if name == "sim" => simulate::run(words),
         Ok(Some(Value(name))) => tool::run(&name.to_string_lossy(), words),
         _ => Err(tool::USAGE.into()),
     };

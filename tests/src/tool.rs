@@ -1,11 +1,17 @@
 //! The programs that run inside the lab, as subcommands of `postern-lab`. They write one JSON object per line.
 
+mod dialogue;
 mod echo;
 mod fetch;
 mod flow;
+mod forge;
 mod hail;
 mod hold;
+mod l2tp;
+mod listen;
+mod pptp;
 mod probe;
+mod pulse;
 mod steady;
 mod torrent;
 
@@ -20,13 +26,22 @@ use crate::packet::Kind;
 
 /// How each subcommand is called.
 pub const USAGE: &str = "usage: postern-lab demo [--port PORT] [--claimed]
+       postern-lab sim [--rules FILE] [--scenario NAME] ...   many VPN clients at one server, counted
        postern-lab echo KIND...                          answers, and tells each packet that arrives
        postern-lab probe KIND ADDRESS [--for-ms N] [--once]   sends until something comes back
        postern-lab flow KIND ADDRESS [--hz N]            sends for ever and tells every answer
        postern-lab steady KIND ADDRESS [--hz N] [--once]      sends UDP for ever and counts; --once: each from a new port
        postern-lab hail [--hz N] ADDRESS...              UDP, TCP, GRE and ESP that nobody asked for, for ever
        postern-lab torrent udp:PORT [ADDRESS]             sends as much as can be; with ADDRESS: asks for that
+       postern-lab pulse FIFO                            sends frames to the packet socket that is its input, by order
+       postern-lab forge FILE [--hz N] [--again]         sends packets with headers of their own
+       postern-lab listen                                tells the lab's packets that are delivered here
+       postern-lab dialogue FILE --listen|--call ADDRESS:PORT  TCP, segment by segment
        postern-lab fetch                                 one HTTP exchange, JSON in and out
+       postern-lab pptp-server PORT                      takes PPTP calls without PPP, and never stops sending GRE
+       postern-lab pptp-call ADDRESS:PORT [--from ADDRESS] [--id N] [--end fin|rst|clear] [--after-ms N]
+       postern-lab l2tp-server PORT [--same]             answers each caller from a port of its own
+       postern-lab l2tp-call ADDRESS:PORT [--from ADDRESS:PORT]
        postern-lab hold                                  holds a lab's namespaces
 KIND is udp:PORT, tcp:PORT or ip:PROTOCOL";
 
@@ -39,7 +54,15 @@ pub fn run(name: &str, mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
         "hold" => hold::hold(),
         "fetch" => fetch::fetch().map_err(|error| error.to_string())?,
         "hail" => hail::hail(&mut words)?,
+        "pulse" => pulse::pulse(&mut words)?,
+        "forge" => forge::forge(&mut words)?,
+        "listen" => listen::listen()?,
+        "dialogue" => dialogue::dialogue(&mut words)?,
         "torrent" => torrent::torrent(&mut words)?,
+        "pptp-server" => pptp::server(&mut words)?,
+        "l2tp-server" => l2tp::server(&mut words)?,
+        "l2tp-call" => l2tp::call(&mut words)?,
+        "pptp-call" => pptp::call(&mut words)?,
         "echo" => echo::echo(&kinds(&mut words)?)?,
         "probe" | "flow" | "steady" => {
             let options = Options::parse(&mut words)?;

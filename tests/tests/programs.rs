@@ -184,8 +184,8 @@ fn a_pptp_server_that_is_killed_ends_its_calls_and_the_count_and_takes_them_agai
     let lab = Lab::new();
     let postern = lab.postern_router();
     postern.set(&["passthrough.pptp.enabled=true"]);
-    let own = CallOptions::default();
-    let dial = || ["laptop1", "laptop2"].map(|name| lab.host(name).pptp_call(address("server1"), &own));
+    let same = CallOptions { same_call_id: true, ..Default::default() };
+    let dial = || ["laptop1", "laptop2"].map(|name| lab.host(name).pptp_call(address("server1"), &same));
     let mut server = lab.pptp_server("server1", 1723);
     let mut calls = dial();
     for call in &mut calls {
@@ -211,7 +211,8 @@ fn a_pptp_call_whose_server_vanished_is_open_until_hung_up_and_is_made_again_at_
     let postern = lab.postern_router();
     postern.set(&["passthrough.pptp.enabled=true"]);
     let server = lab.pptp_server("server1", 1723);
-    let dial = || lab.host("laptop1").pptp_call(address("server1"), &CallOptions::default());
+    let same = CallOptions { same_call_id: true, ..Default::default() };
+    let dial = || lab.host("laptop1").pptp_call(address("server1"), &same);
     let mut call = dial();
     call.wait_up();
     let silence = lab.silence("server1");

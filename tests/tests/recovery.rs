@@ -56,7 +56,7 @@ fn a_store_that_cannot_be_read_denies_on_a_fresh_kernel_and_keeps_the_rules_on_a
     lab.router().ok(&["nft", "delete", "table", "inet", "postern"]);
     let refused = lab.router().run(&start);
     assert!(!refused.ok() && format!("{refused:?}").contains("cannot be read"), "{refused:?}");
-    assert!(lab.router().ok(&["nft", "list", "ruleset"]).contains("postern schema 1, deny"));
+    assert!(lab.router().ok(&["nft", "list", "ruleset"]).contains("postern schema 2, deny"));
     assert_eq!(laptop.knock(Kind::Udp(7000), address("server1")).answered, 0, "it forwards");
     let outside = lab.host("attacker").knock(Kind::Udp(7000), [192, 168, 1, 101]);
     assert_eq!(outside.answered, 0);

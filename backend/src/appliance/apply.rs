@@ -48,6 +48,18 @@ pub(super) struct Failed {
     pub(super) back: Result<(), Error>,
 }
 
+/// What a change finds, looked at once: what it would do, and what it takes to put that back.
+#[derive(Debug)]
+pub(super) struct Found {
+    seen: Observation,
+    /// What there is where the network would change, in the same shape.
+    pub(super) before: Network,
+    /// A router's table is there and its network is as wanted, so loading the rules is all there is to do. nft does that
+    /// in one transaction, all or nothing, and so it is its own trial: if nft refuses, the kernel holds what it held.
+    /// What has more steps must be tried before the first one.
+    pub(super) only_rules: bool,
+}
+
 impl From<Error> for Failed {
     /// Before the first step: nothing is to be put back.
     fn from(why: Error) -> Self {
@@ -80,6 +92,25 @@ impl<K: Kernel> Appliance<K> {
         }
     }
 
+    /// [`Self::apply`] where `found` shows what is to be done, and no more is done than that.
+    pub(super) async fn apply_found(
+        &self,
+        capabilities: &Capabilities,
+        step: Step<'_>,
+        found: &Found,
+    ) -> Result<Applied, Failed> {
+        if !found.only_rules {
+            return self.apply(capabilities, step).await;
+        }
+        match self.finish(capabilities, step, &found.seen).await {
+            Ok(applied) => Ok(applied),
+            // Its own word that nothing was done. An nft that died or hung has said nothing.
+            Err(why @ Error::NftRefused(_)) => Err(Failed::from(why)),
+            Err(why) => Err(Failed { why, back: self.put_back(capabilities, step, None).await }),
+        }
+    }
+
+    /// The last steps: the rules, and the flows that they leave no room for.
     async fn finish(
         &self,
         capabilities: &Capabilities,
@@ -87,27 +118,41 @@ impl<K: Kernel> Appliance<K> {
         seen: &Observation,
     ) -> Result<Applied, Error> {
         let rules = ruleset::compile(step.to, capabilities);
-        self.commit(&if step.anew { rules.anew() } else { rules }).await?;
-        let ended = match step.from {
-            Some(from) => self.end_calls(&ruleset::ended_by(from, step.to, capabilities), from, seen).await?,
-            None => Vec::new(),
+        let ends = step.from.map(|from| ruleset::ended_by(from, step.to, capabilities)).unwrap_or_default();
+        let control = control_flows(step.to, capabilities);
+        let rules = if step.anew { rules.anew() } else { rules };
+        // One look tells what the table is now and which flows there are.
+        let after = self.load(&rules, &[ends.as_slice(), &control].concat()).await??;
+        let among = |which: &[FlowMatch], flow: &Flow, of: &Settings| {
+            which.iter().any(|m| m.covers(flow.protocol, flow.server_port))
+                && from_the_home(flow, of, &seen.links)
         };
-        Ok(Applied { ended, must_redial: self.must_redial(capabilities, step.to, seen).await? })
+        let (ended, mut must_redial): (Vec<Flow>, Vec<Flow>) =
+            after.flows.into_iter().partition(|flow| step.from.is_some_and(|from| among(&ends, flow, from)));
+        if !ends.is_empty() {
+            self.kernel.end(&ended).await?;
+        }
+        must_redial.retain(|flow| among(&control, flow, step.to) && without_helper(flow));
+        Ok(Applied { ended, must_redial })
     }
 
     /// Loads rules, and notes the table as it is then: what differs from it later, somebody else has changed.
     pub(super) async fn commit(&self, rules: &Ruleset) -> Result<(), Error> {
+        if let Err(error) = self.load(rules, &[]).await? {
+            log::incident(&error);
+        }
+        Ok(())
+    }
+
+    /// As [`Self::commit`], and returns what was seen after it with these flows. The outer error: the rules are not
+    /// loaded; the inner one: they are, but could not be read back.
+    async fn load(&self, rules: &Ruleset, flows: &[FlowMatch]) -> Result<Result<Observation, Error>, Error> {
         self.kernel.load(rules, Load::Commit).await?;
         self.told.store(false, Relaxed);
-        let table = match self.kernel.observe(&[]).await {
-            Ok(seen) => Some(seen.table),
-            Err(error) => {
-                log::incident(&error);
-                None
-            }
-        };
-        self.set_loaded(table.filter(|table| table.present).map(|table| table.fingerprint));
-        Ok(())
+        let seen = self.kernel.observe(flows).await;
+        let table = seen.as_ref().ok().map(|seen| &seen.table).filter(|table| table.present);
+        self.set_loaded(table.map(|table| table.fingerprint));
+        Ok(seen)
     }
 
     /// Role unset: what is ours goes. A box that never had another role is not touched at all. Without our rules a box
@@ -168,13 +213,16 @@ impl<K: Kernel> Appliance<K> {
         Ok(())
     }
 
-    /// What is there now where `settings` would change the network, in the same shape.
-    pub(super) async fn found(&self, from: &Settings, to: &Settings) -> Result<Network, Error> {
+    /// What is there now where `to` would change the network.
+    pub(super) async fn found(&self, from: &Settings, to: &Settings) -> Result<Found, Error> {
         let seen = self.kernel.observe(&[]).await?;
-        match to.role {
-            Role::Router => self.kernel.configure(&network(&[Some(from)], to, &seen), Load::Check).await,
-            _ => self.kernel.configure(&closed(), Load::Check).await,
-        }
+        let wanted = match to.role {
+            Role::Router => network(&[Some(from)], to, &seen),
+            _ => closed(),
+        };
+        let before = self.kernel.configure(&wanted, Load::Check).await?;
+        let only_rules = to.role == Role::Router && seen.table.present && before == wanted;
+        Ok(Found { seen, before, only_rules })
     }
 
     /// What somebody else has changed of addresses, route and kernel settings, in words.
@@ -189,44 +237,13 @@ impl<K: Kernel> Appliance<K> {
         }
     }
 
-    async fn end_calls(
-        &self,
-        which: &[FlowMatch],
-        settings: &Settings,
-        seen: &Observation,
-    ) -> Result<Vec<Flow>, Error> {
-        if which.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut flows = self.kernel.observe(which).await?.flows;
-        flows.retain(|flow| from_the_home(flow, settings, &seen.links));
-        self.kernel.end(&flows).await?;
-        Ok(flows)
-    }
-
-    async fn must_redial(
-        &self,
-        capabilities: &Capabilities,
-        settings: &Settings,
-        seen: &Observation,
-    ) -> Result<Vec<Flow>, Error> {
-        let pptp = &settings.passthrough.pptp;
-        if !pptp.enabled || !capabilities.pptp_helper {
-            return Ok(Vec::new());
-        }
-        let control: Vec<FlowMatch> = pptp
-            .ports
-            .iter()
-            .map(|port| FlowMatch { protocol: TCP, server_port: Some(port.number()) })
-            .collect();
-        let mut flows = self.kernel.observe(&control).await?.flows;
-        flows.retain(|flow| from_the_home(flow, settings, &seen.links) && without_helper(flow));
-        Ok(flows)
-    }
-
     /// Publishes the settings in force, and where the admin page shall listen.
     pub(super) async fn publish(&self, state: &State) {
         self.in_force.send_replace((state.revision, state.settings.clone()));
+        if state.settings.role == Role::Router {
+            // At the address that is set, whatever the ports have.
+            return self.publish_addresses(&state.settings, &[]);
+        }
         match self.kernel.observe(&[]).await {
             Ok(seen) => self.publish_addresses(&state.settings, &seen.links),
             Err(error) => drop(log::incident(&error)),
@@ -242,4 +259,13 @@ impl<K: Kernel> Appliance<K> {
             differs
         });
     }
+}
+
+/// The PPTP control connections that the helper could watch.
+fn control_flows(settings: &Settings, capabilities: &Capabilities) -> Vec<FlowMatch> {
+    let pptp = &settings.passthrough.pptp;
+    if !pptp.enabled || !capabilities.pptp_helper {
+        return Vec::new();
+    }
+    pptp.ports.iter().map(|port| FlowMatch { protocol: TCP, server_port: Some(port.number()) }).collect()
 }

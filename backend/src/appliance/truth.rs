@@ -18,6 +18,11 @@ const NO_PPTP_HELPER: &str = "This kernel has no PPTP helper, so calls could not
      install kmod-nf-nathelper-extra; on Debian the kernel needs the modules nf_conntrack_pptp and nf_nat_pptp. Then \
      save again.";
 
+/// The same for `passthrough.ipsec.many_clients`.
+const NO_ZONES: &str = "This kernel or its nft cannot tell several IPsec clients of one server apart, so only one device at a time can \
+     use IPsec without NAT traversal to a server. On OpenWrt install kmod-nft-fib and kmod-nf-conntrack; Debian's kernel \
+     has it in nft_ct, nft_fib_inet and nf_conntrack. Then save again.";
+
 /// What is wanted and what is seen, together.
 pub(super) struct Truth<'a> {
     pub(super) state: &'a State,
@@ -134,6 +139,11 @@ impl Truth<'_> {
             self.drift.iter().take(3).map(|what| format!("Somebody else has changed this box: {what}")),
         );
         all.extend(self.ports());
+        let ipsec = &self.state.settings.passthrough.ipsec;
+        let wanted = self.state.settings.role == Role::Router && ipsec.enabled && ipsec.many_clients;
+        if wanted && !self.state.capabilities.many_clients {
+            all.push(NO_ZONES.to_owned());
+        }
         let (entries, most) = self.seen.conntrack;
         if most > 0 && entries * 5 > most * 4 {
             all.push(format!("The connection table is {} % full.", entries * 100 / most));

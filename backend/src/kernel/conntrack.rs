@@ -8,13 +8,20 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustix::io::Errno;
 
-use super::netlink::{Message, Request, Socket, attribute, attributes, net_u16, net_u32, net_u64, word};
-use super::{Counter, Error, Flow, FlowHandle, FlowMatch};
+use super::netlink::{
+    Listener, Message, Request, Socket, attribute, attributes, net_u16, net_u32, net_u64, word,
+};
+use super::{Counter, Error, Event, Flow, FlowHandle, FlowMatch};
 
 const SUBSYSTEM: u16 = 1 << 8;
 const IPCTNL_MSG_CT_NEW: u16 = SUBSYSTEM;
 const IPCTNL_MSG_CT_GET: u16 = SUBSYSTEM | 1;
 const IPCTNL_MSG_CT_DELETE: u16 = SUBSYSTEM | 2;
+
+/// NFNLGRP_CONNTRACK_NEW, _UPDATE and _DESTROY (nfnetlink_compat.h).
+const GROUPS: [u32; 3] = [1, 2, 3];
+/// netlink.h: this message tells of something that is new.
+const NLM_F_CREATE: u16 = 0x400;
 
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_STATUS: u16 = 3;
@@ -83,6 +90,34 @@ fn delete(flow: &Flow) -> io::Result<Request> {
     Ok(request.attribute(CTA_ID, &id.to_be_bytes()))
 }
 
+/// What the kernel tells of entries whose rule asked for it (`ct event set`).
+#[derive(Debug)]
+pub(super) struct Events(Listener);
+
+impl Events {
+    /// From now on. Needs a runtime of tokio, and CAP_NET_ADMIN.
+    pub(super) fn listen() -> Result<Self, Error> {
+        let refused = |source| Error::Netlink { what: "tell of connections".into(), source };
+        Listener::netfilter(&GROUPS).map(Self).map_err(refused)
+    }
+
+    /// Waits for the next ones.
+    pub(super) async fn next(&mut self) -> io::Result<Vec<Event>> {
+        Ok(self.0.next(event).await?.unwrap_or_else(|| vec![Event::Missed]))
+    }
+}
+
+/// `ctnetlink_conntrack_event` (nf_conntrack_netlink.c) tells new and changed entries by one kind of message.
+fn event(message: &Message<'_>) -> Option<Event> {
+    let flow = entry(message, |_| true)?;
+    match message.kind {
+        IPCTNL_MSG_CT_NEW if message.flags & NLM_F_CREATE != 0 => Some(Event::New(flow)),
+        IPCTNL_MSG_CT_NEW => Some(Event::Update(flow)),
+        IPCTNL_MSG_CT_DELETE => Some(Event::Destroy(flow)),
+        _ => None,
+    }
+}
+
 /// Entries in all, and how many fit. Zeros as long as the kernel has no conntrack.
 pub(super) fn fill() -> (u64, u64) {
     let number = |name| {
@@ -97,11 +132,15 @@ fn flow(message: &Message<'_>, wanted: &[FlowMatch]) -> Option<Flow> {
     if message.kind != IPCTNL_MSG_CT_NEW {
         return None;
     }
+    entry(message, |tuple| wanted.iter().any(|w| matches(w, tuple)))
+}
+
+fn entry(message: &Message<'_>, wanted: impl Fn(&Tuple) -> bool) -> Option<Flow> {
     let family = *message.payload.first()?;
     let inside = message.payload.get(4..)?;
     let raw = attribute(inside, CTA_TUPLE_ORIG)?;
     let tuple = tuple(raw)?;
-    if !wanted.iter().any(|w| matches(w, &tuple)) {
+    if !wanted(&tuple) {
         return None;
     }
     let mut flow = Flow {

@@ -4,7 +4,10 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Counter, Error, Flow, FlowMatch, Kernel, Link, Load, Network, Observation, SeenLink, Table};
+use tokio::sync::mpsc;
+
+use super::{Counter, Error, Event, Flow, FlowMatch, Kernel};
+use super::{Link, Load, Network, Observation, SeenLink, Table};
 use crate::ruleset::{self, Capabilities, Ruleset};
 
 /// The fake. Everything it can do, [`Kernel::capabilities`] says it can.
@@ -20,10 +23,13 @@ struct Memory {
     failing: Option<usize>,
     /// Calls left until none returns any more; that is at 0.
     dying: Option<usize>,
+    /// What nft says no with to the next rules.
+    refusing: Option<String>,
     capabilities: Option<Capabilities>,
     loaded: Option<String>,
     network: Network,
     seen: Observation,
+    listener: Option<mpsc::Sender<Event>>,
 }
 
 impl Fake {
@@ -33,7 +39,7 @@ impl Fake {
     }
 
     /// What it was told so far, one word a call with what matters: `capabilities`, `check`, `load`, `configure`,
-    /// `observe`, `end 2` (how many flows). The call that failed is among them.
+    /// `observe`, `end 2` (how many flows), `events`. The call that failed is among them.
     pub fn calls(&self) -> Vec<String> {
         self.memory().calls.clone()
     }
@@ -59,6 +65,11 @@ impl Fake {
         self.memory().dying = None;
     }
 
+    /// nft refuses the next rules with these words, be they tried or meant; those after them it takes.
+    pub fn refuse_rules(&self, words: &str) {
+        self.memory().refusing = Some(words.to_owned());
+    }
+
     /// What [`Kernel::capabilities`] shall answer.
     pub fn set_capabilities(&self, capabilities: Capabilities) {
         self.memory().capabilities = Some(capabilities);
@@ -67,6 +78,11 @@ impl Fake {
     /// The conntrack entries there shall be.
     pub fn set_flows(&self, flows: Vec<Flow>) {
         self.memory().seen.flows = flows;
+    }
+
+    /// Tells `event` to whoever listens. False: nobody does, or has heard too little of what was told before.
+    pub fn play(&self, event: Event) -> bool {
+        self.memory().listener.as_ref().is_some_and(|listener| listener.try_send(event).is_ok())
     }
 
     /// The links there shall be to see.
@@ -140,19 +156,20 @@ impl Fake {
 impl Kernel for Fake {
     async fn capabilities(&self) -> Result<Capabilities, Error> {
         let memory = self.note("capabilities".into()).await?;
-        let all = Capabilities { pptp_helper: true };
+        let all = Capabilities { pptp_helper: true, many_clients: true, events: true };
         Ok(memory.capabilities.clone().unwrap_or(all))
     }
 
     async fn load(&self, ruleset: &Ruleset, how: Load) -> Result<(), Error> {
-        match how {
-            Load::Check => self.note("check".into()).await.map(drop),
-            Load::Commit => {
-                let mut memory = self.note("load".into()).await?;
-                memory.commit(&ruleset.to_string(), ruleset.about());
-                Ok(())
-            }
+        let call = if how == Load::Check { "check" } else { "load" };
+        let mut memory = self.note(call.into()).await?;
+        if let Some(words) = memory.refusing.take() {
+            return Err(Error::NftRefused(words));
         }
+        if how == Load::Commit {
+            memory.commit(&ruleset.to_string(), ruleset.about());
+        }
+        Ok(())
     }
 
     async fn configure(&self, wanted: &Network, how: Load) -> Result<Network, Error> {
@@ -175,6 +192,12 @@ impl Kernel for Fake {
         let before = memory.seen.flows.len();
         memory.seen.flows.retain(|f| !flows.contains(f));
         Ok(before - memory.seen.flows.len())
+    }
+
+    async fn events(&self) -> Result<mpsc::Receiver<Event>, Error> {
+        let (told, heard) = mpsc::channel(64);
+        self.note("events".into()).await?.listener = Some(told);
+        Ok(heard)
     }
 }
 
@@ -333,10 +356,10 @@ mod tests {
         let fake = Fake::new();
         let table = || fake.memory().seen.table.clone();
         let full =
-            "add table inet postern { comment \"postern schema 1, role router\"; }\nflush table inet postern
+            "add table inet postern { comment \"postern schema 2, role router\"; }\nflush table inet postern
             table inet postern {\n  counter calls { }\n  chain a {\n    counter name \"calls\"\n  }\n}\n";
         fake.memory().commit(full, None);
-        assert_eq!(table().comment.as_deref(), Some("postern schema 1, role router"));
+        assert_eq!(table().comment.as_deref(), Some("postern schema 2, role router"));
         assert_eq!(fake.memory().seen.counters.keys().collect::<Vec<_>>(), ["calls"]);
         let first = table();
         fake.set_counter("calls", Counter { packets: 1, bytes: 2 });

@@ -6,10 +6,11 @@
 use std::sync::Mutex;
 
 use tokio::runtime::Builder;
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::links::{Links, refused};
-use super::{Error, Flow, FlowMatch, Kernel, Load, Network, Observation, Table};
+use super::{Error, Event, Flow, FlowMatch, Kernel, Load, Network, Observation, Table};
 use super::{capabilities, configure, conntrack, nft, table};
 use crate::ruleset::{Capabilities, Ruleset};
 
@@ -51,17 +52,16 @@ impl Kernel for Linux {
     }
 
     async fn configure(&self, wanted: &Network, how: Load) -> Result<Network, Error> {
+        if how == Load::Check {
+            // Reading a sysctl waits for nobody, and a look dropped half done has changed nothing.
+            return configure::look(wanted).await;
+        }
         let wanted = wanted.clone();
         blocking(move || {
             // Not a task of the daemon's runtime, which would drop it half done when the daemon is told to end.
             let runtime = Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(refused("list the ports of this box"))?;
-            runtime.block_on(async {
-                match how {
-                    Load::Check => configure::look(&wanted).await,
-                    Load::Commit => configure::change(&wanted, |_| Ok(())).await,
-                }
-            })
+            runtime.block_on(configure::change(&wanted, |_| Ok(())))
         })
         .await
     }
@@ -83,6 +83,27 @@ impl Kernel for Linux {
     async fn end(&self, flows: &[Flow]) -> Result<usize, Error> {
         let flows = flows.to_vec();
         blocking(move || conntrack::end(&flows)).await
+    }
+
+    async fn events(&self) -> Result<mpsc::Receiver<Event>, Error> {
+        let mut events = conntrack::Events::listen()?;
+        // While nobody takes what is in the channel the kernel keeps it, and tells when that was too much.
+        let (told, heard) = mpsc::channel(64);
+        tokio::spawn(async move {
+            loop {
+                let next = tokio::select! {
+                    next = events.next() => next,
+                    () = told.closed() => return,
+                };
+                let Ok(next) = next else { return };
+                for event in next {
+                    if told.send(event).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(heard)
     }
 }
 

@@ -14,6 +14,8 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{bind, recvfrom, sendto, socket_with};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
@@ -98,7 +100,8 @@ impl Request {
 pub(super) struct Message<'a> {
     /// What it is about.
     pub(super) kind: u16,
-    flags: u16,
+    /// NLM_F_*.
+    pub(super) flags: u16,
     sequence: u32,
     /// The fixed header of its family and its attributes.
     pub(super) payload: &'a [u8],
@@ -241,6 +244,49 @@ impl Socket {
                     kind if kind < NLMSG_MIN_TYPE => {}
                     _ => each(&message),
                 }
+            }
+        }
+    }
+}
+
+/// A socket that only listens: to what the kernel tells groups of listeners.
+#[derive(Debug)]
+pub(super) struct Listener {
+    fd: AsyncFd<OwnedFd>,
+    buffer: Vec<u8>,
+}
+
+impl Listener {
+    /// Joins netfilter's multicast groups (NFNLGRP_*, of which the first is 1); needs a runtime of tokio.
+    pub(super) fn netfilter(groups: &[u32]) -> io::Result<Self> {
+        let netfilter = Some(rustix::net::netlink::NETFILTER);
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, netfilter)?;
+        let mask = groups.iter().fold(0, |mask, group| mask | 1 << (group - 1));
+        bind(&fd, &SocketAddrNetlink::new(0, mask))?;
+        // Its successor is an unsafe function, for the sake of types that may close their descriptor early: an OwnedFd does not.
+        #[expect(deprecated)]
+        let fd = AsyncFd::with_interest(fd, Interest::READABLE)?;
+        Ok(Self { fd, buffer: vec![0; BUFFER] })
+    }
+
+    /// Waits for the next datagram and returns what `parse` makes of its messages. None: some were lost, because they came
+    /// faster than they were read (ENOBUFS).
+    pub(super) async fn next<T>(
+        &mut self,
+        parse: impl Fn(&Message<'_>) -> Option<T>,
+    ) -> io::Result<Option<Vec<T>>> {
+        loop {
+            let buffer = self.buffer.as_mut_slice();
+            let receive = |fd: &OwnedFd| Ok(recvfrom(fd, &mut *buffer, RecvFlags::TRUNC)?);
+            let (length, sender) = match self.fd.async_io(Interest::READABLE, receive).await {
+                Ok((_, length, sender)) => (length, sender),
+                Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            if from_kernel(sender) {
+                let Some(bytes) = self.buffer.get(..length) else { return Ok(None) };
+                return Ok(Some(messages(bytes).filter_map(|message| parse(&message)).collect()));
             }
         }
     }

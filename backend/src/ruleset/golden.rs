@@ -37,7 +37,11 @@ fn case(folder: &Path) -> Case {
     let settings = Settings::from_toml(&text).unwrap();
     assert_eq!((settings.check(), settings.not_built()), (vec![], vec![]), "{name}");
     let said = |words: &str| text.lines().any(|line| line == words);
-    let capabilities = Capabilities { pptp_helper: !said("# capabilities: no pptp helper") };
+    let capabilities = Capabilities {
+        pptp_helper: !said("# capabilities: no pptp helper"),
+        many_clients: !said("# capabilities: no zones"),
+        events: true,
+    };
     let ruleset = if said("# state: deny") { deny(&settings) } else { compile(&settings, &capabilities) };
     Case { name, golden: folder.join("golden.nft"), ruleset }
 }
@@ -58,11 +62,12 @@ fn every_golden_is_what_its_settings_compile_to() {
 }
 
 /// Loads every ruleset alone, twice, and after the extremes, in a namespace of its own. Whatever was loaded before,
-/// the kernel must then hold the same rules (the helper object alone may remain; no rule uses it).
+/// the kernel must then hold the same rules (helper objects, and sets and maps with what they have learnt, may remain; no
+/// rule uses them).
 const SCRIPT: &str = r#"
 set -eu
 load() { nft -f "$1" || { echo "cannot load $1 $2"; exit 1; }; }
-listed() { nft -s list table inet postern 2>/dev/null | sed '/ct helper pptp {/,/}/d; /^$/d'; }
+listed() { nft -s list table inet postern 2>/dev/null | sed '/^\t\(ct helper\|set\|map\) /,/^\t}/d; /^$/d'; }
 for one in *.nft; do
     nft --check -f "$one" || { echo "--check refuses $one"; exit 1; }
     load absent.nft ""

@@ -26,6 +26,12 @@ struct Part {
     fate: Fate,
 }
 
+impl Part {
+    fn refuses(&self, protocol: u8) -> bool {
+        matches!(self.fate, Fate::Refused(_)) && self.flows.iter().any(|flow| flow.protocol == protocol)
+    }
+}
+
 /// What happens to a part's packets.
 enum Fate {
     /// They pass; the comment says what is counted.
@@ -42,8 +48,19 @@ fn parts(settings: &Settings, capabilities: &Capabilities) -> Vec<Part> {
 
 pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, capabilities: &Capabilities) {
     let parts = parts(settings, capabilities);
+    if ipsec::many_clients::wanted(&settings.passthrough.ipsec, capabilities) {
+        // Whoever began: a server that speaks first to its client is in the client's zone too.
+        for (from, to) in [(Chain::PassthroughOut, Chain::IpsecOut), (Chain::PassthroughIn, Chain::IpsecIn)] {
+            table.rule(from, format!("ct zone != 0 goto {to}"), "only IPsec has zones");
+        }
+        ipsec::many_clients::rules(table, sides);
+    } else if capabilities.many_clients {
+        ipsec::many_clients::forget(table);
+    }
+    l2tp::dispatch_moved(table);
     dispatch(table, &parts);
     pptp::track_calls(table, sides, &settings.passthrough.pptp, capabilities);
+    l2tp::answers_from_another_port(table, sides, &settings.passthrough.l2tp);
     for part in &parts {
         match part.fate {
             Fate::Passed(what) => pass(table, part, what),
@@ -52,27 +69,57 @@ pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, capab
     }
 }
 
-/// By sets and not by one verdict map, which would lose packets in a swap: see [`super::input::known`].
-///
+/// Established conversations that are nobody's VPN leave by the first rules. In the order in which a packet fails soonest.
+pub(super) fn shortcut(table: &mut Table, sides: &Sides, settings: &Settings, capabilities: &Capabilities) {
+    let parts = parts(settings, capabilities);
+    if let Some(refused) = parts.iter().find(|part| part.refuses(ipsec::AH)) {
+        let (out, back) = refused.chains;
+        for (side, to) in [(sides.outward(), out), (sides.inward(), back)] {
+            let rule = format!("{side} ip6 nexthdr {} jump {to}", ipsec::AH);
+            table.rule(Chain::Forward, rule, "AH over IPv6 is off, whatever it carries");
+        }
+    }
+    for protocol in [TCP, UDP] {
+        let ports = ports(parts.iter().flat_map(|part| &part.flows), protocol);
+        // What a server began and we handed over is L2TP, on whatever port (see `l2tp.rs`).
+        let ours = if protocol == UDP { "ct status & dnat == 0 " } else { "" };
+        for (direction, port) in DIRECTIONS {
+            let rule = format!("{} {port} != {{ {ports} }} ct direction {direction}", transport(protocol));
+            table.rule(
+                Chain::Forward,
+                format!("{rule} {ours}ct state established accept"),
+                "a known conversation that is no VPN passthrough",
+            );
+        }
+    }
+}
+
 /// The server's port is the destination of what the home sent first, and the source of the answer. `ct direction`
 /// keeps innocents out whose own, chosen port happens to be one of these: an old system on the internet may well use
 /// port 1723 or 1701 for itself when it calls a server here.
+const DIRECTIONS: [(&str, &str); 2] = [("original", "dport"), ("reply", "sport")];
+
+/// By sets and not by one verdict map, which would lose packets in a swap: see [`super::input::known`].
 ///
 /// Protocols without ports are caught whoever began: a PPTP server may send the first GRE packet of a call.
 fn dispatch(table: &mut Table, parts: &[Part]) {
-    for (from, direction, port) in
-        [(Chain::PassthroughOut, "original", "th dport"), (Chain::PassthroughIn, "reply", "th sport")]
+    for (from, (direction, port)) in [Chain::PassthroughOut, Chain::PassthroughIn].into_iter().zip(DIRECTIONS)
     {
+        let to = |part: &Part| if from == Chain::PassthroughOut { part.chains.0 } else { part.chains.1 };
         for part in parts {
-            let to = if from == Chain::PassthroughOut { part.chains.0 } else { part.chains.1 };
-            let ports: Vec<String> = part.flows.iter().filter_map(with_port).collect();
-            let rule = format!("meta l4proto . {port} {{ {} }}", ports.join(", "));
-            table.rule(from, format!("ct direction {direction} {rule} jump {to}"), "by the server's port");
+            for protocol in [TCP, UDP] {
+                let ports = ports(&part.flows, protocol);
+                if !ports.is_empty() {
+                    let rule =
+                        format!("{} {port} {{ {ports} }} ct direction {direction}", transport(protocol));
+                    table.rule(from, format!("{rule} goto {}", to(part)), "by the server's port");
+                }
+            }
             // Numbers and no names: nft looks most names up in /etc/protocols, which a small system may not have.
             let without = part.flows.iter().filter(|flow| flow.server_port.is_none());
             let protocols: Vec<String> = without.map(|flow| flow.protocol.to_string()).collect();
             if !protocols.is_empty() {
-                let rule = format!("meta l4proto {{ {} }} jump {to}", protocols.join(", "));
+                let rule = format!("meta l4proto {{ {} }} goto {}", protocols.join(", "), to(part));
                 table.rule(from, rule, "by the protocol: 47 GRE, 115 L2TPv3, 50 ESP, 51 AH");
             }
         }
@@ -80,12 +127,15 @@ fn dispatch(table: &mut Table, parts: &[Part]) {
     ipsec::authentication_header_over_ipv6(table);
 }
 
-fn with_port(flow: &FlowMatch) -> Option<String> {
-    flow.server_port.map(|port| format!("{} . {port}", transport(flow.protocol)))
-}
-
 fn transport(protocol: u8) -> &'static str {
     if protocol == TCP { "tcp" } else { "udp" }
+}
+
+/// The ports of a transport protocol, as the elements of a set.
+fn ports<'a>(flows: impl IntoIterator<Item = &'a FlowMatch>, protocol: u8) -> String {
+    let ours = flows.into_iter().filter(|flow| flow.protocol == protocol);
+    let ports: Vec<String> = ours.filter_map(|flow| flow.server_port).map(|port| port.to_string()).collect();
+    ports.join(", ")
 }
 
 /// Counts, and lets the chain `forward` go on. What it will drop is not counted: from the internet, what nobody here

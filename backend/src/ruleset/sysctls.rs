@@ -13,6 +13,9 @@ const ROUTER: &[(&str, &str)] = &[
     // the helper's Call ID translation. The kernel's own 30 s and 180 s are shorter than people's pauses.
     ("net/netfilter/nf_conntrack_gre_timeout", "600"),
     ("net/netfilter/nf_conntrack_gre_timeout_stream", "18000"),
+    // ESP, AH and L2TPv3 have no timer of their own. As long as the rules remember an idle tunnel's SPIs (an hour), its entry
+    // must live, or the server could not speak first. Kernel: 600 s.
+    ("net/netfilter/nf_conntrack_generic_timeout", "3600"),
     // RFC 4787 REQ-5: a UDP mapping lives at least 2 minutes, 5 recommended. Kernel: 30 s and 120 s.
     ("net/netfilter/nf_conntrack_udp_timeout", "120"),
     ("net/netfilter/nf_conntrack_udp_timeout_stream", "300"),
@@ -30,6 +33,9 @@ const ROUTER: &[(&str, &str)] = &[
     // The same REQ-5: an open connection lives at least 2 hours 4 minutes. A day keeps an idle SSH session over
     // night; the kernel's five days let dead ones fill the table.
     ("net/netfilter/nf_conntrack_tcp_timeout_established", "86400"),
+    // No conversation is told of unless its rule asks for it (`ct event set`, see `passthrough/pptp.rs`): otherwise whoever
+    // listens, and that is we, would be woken by every connection of the home.
+    ("net/netfilter/nf_conntrack_events", "0"),
     ("net/ipv6/conf/all/forwarding", "1"),
     ("net/ipv4/ip_forward", "1"),
 ];

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 
 use super::Ruleset;
+use super::learnt::Learnt;
 
 /// Number of this set of chains and objects. A table of another number is not refilled but made anew.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Name of the chain whose one rule says, in its comment, which ruleset this is. No packet ever visits it.
 pub const ABOUT: &str = "about";
@@ -18,6 +19,10 @@ pub(super) const LONGEST_COMMENT: usize = 128;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Chain {
     About,
+    Zone,
+    ZoneEsp,
+    ZoneIke,
+    Dstnat,
     Input,
     Forward,
     PassthroughOut,
@@ -26,18 +31,38 @@ pub(super) enum Chain {
     PptpIn,
     L2tpOut,
     L2tpIn,
+    L2tpLearn,
     IpsecOut,
     IpsecIn,
     NatTraversalOut,
     NatTraversalIn,
+    EspOut,
+    EspOutAgain,
+    EspNew,
+    EspTake,
+    EspSpeak,
+    EspPaid,
+    EspBack,
+    EspBackSure,
+    EspBackAgain,
+    EspMatch,
+    IkeOut,
+    IkeNew,
+    IkeChild,
+    IpsecClient,
     Related,
     Invalid,
+    Output,
     Srcnat,
 }
 
 impl Chain {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 36] = [
         Self::About,
+        Self::Zone,
+        Self::ZoneEsp,
+        Self::ZoneIke,
+        Self::Dstnat,
         Self::Input,
         Self::Forward,
         Self::PassthroughOut,
@@ -46,12 +71,28 @@ impl Chain {
         Self::PptpIn,
         Self::L2tpOut,
         Self::L2tpIn,
+        Self::L2tpLearn,
         Self::IpsecOut,
         Self::IpsecIn,
         Self::NatTraversalOut,
         Self::NatTraversalIn,
+        Self::EspOut,
+        Self::EspOutAgain,
+        Self::EspNew,
+        Self::EspTake,
+        Self::EspSpeak,
+        Self::EspPaid,
+        Self::EspBack,
+        Self::EspBackSure,
+        Self::EspBackAgain,
+        Self::EspMatch,
+        Self::IkeOut,
+        Self::IkeNew,
+        Self::IkeChild,
+        Self::IpsecClient,
         Self::Related,
         Self::Invalid,
+        Self::Output,
         Self::Srcnat,
     ];
 
@@ -66,12 +107,32 @@ impl Chain {
             Self::PptpIn => "pptp_in",
             Self::L2tpOut => "l2tp_out",
             Self::L2tpIn => "l2tp_in",
+            Self::L2tpLearn => "l2tp_learn",
             Self::IpsecOut => "ipsec_out",
             Self::IpsecIn => "ipsec_in",
             Self::NatTraversalOut => "nat_traversal_out",
             Self::NatTraversalIn => "nat_traversal_in",
             Self::Related => "related",
             Self::Invalid => "invalid",
+            Self::Zone => "zone",
+            Self::ZoneEsp => "zone_esp",
+            Self::ZoneIke => "zone_ike",
+            Self::Dstnat => "dstnat",
+            Self::Output => "output",
+            Self::EspOut => "esp_out",
+            Self::EspOutAgain => "esp_out_again",
+            Self::EspNew => "esp_new",
+            Self::EspTake => "esp_take",
+            Self::EspSpeak => "esp_speak",
+            Self::EspPaid => "esp_paid",
+            Self::EspBack => "esp_back",
+            Self::EspBackSure => "esp_back_sure",
+            Self::EspBackAgain => "esp_back_again",
+            Self::EspMatch => "esp_match",
+            Self::IkeOut => "ike_out",
+            Self::IkeNew => "ike_new",
+            Self::IkeChild => "ike_child",
+            Self::IpsecClient => "ipsec_client",
             Self::Srcnat => "srcnat",
         }
     }
@@ -81,6 +142,10 @@ impl Chain {
         match self {
             Self::Input => Some("type filter hook input priority filter; policy drop;"),
             Self::Forward => Some("type filter hook forward priority filter; policy drop;"),
+            // Before the conntrack lookup (-200), which looks in the zone that is set here, and after defragmentation (-400).
+            Self::Zone => Some("type filter hook prerouting priority -310; policy accept;"),
+            Self::Dstnat => Some("type nat hook prerouting priority dstnat; policy accept;"),
+            Self::Output => Some("type filter hook output priority filter; policy accept;"),
             Self::Srcnat => Some("type nat hook postrouting priority srcnat; policy accept;"),
             _ => None,
         }
@@ -108,6 +173,14 @@ pub enum Counter {
     IpsecPassed,
     /// IPsec packets refused.
     IpsecRefused,
+    /// IPsec packets held back while another client is paired with the same server.
+    IpsecWaiting,
+    /// New tunnels of one device beyond its limit.
+    IpsecLimited,
+    /// New SPIs of servers that were given to the likeliest client, on probation.
+    IpsecProbation,
+    /// Packets of servers with an SPI that could be several clients', dropped.
+    IpsecUnplaced,
     /// Packets to this box that nobody asked for.
     InputDropped,
     /// Packets through this box that nobody asked for.
@@ -118,13 +191,17 @@ pub enum Counter {
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::PptpPassed,
         Self::PptpRefused,
         Self::L2tpPassed,
         Self::L2tpRefused,
         Self::IpsecPassed,
         Self::IpsecRefused,
+        Self::IpsecWaiting,
+        Self::IpsecLimited,
+        Self::IpsecProbation,
+        Self::IpsecUnplaced,
         Self::InputDropped,
         Self::ForwardDropped,
         Self::InvalidDropped,
@@ -139,6 +216,10 @@ impl Counter {
             Self::L2tpRefused => "l2tp_refused",
             Self::IpsecPassed => "ipsec_passed",
             Self::IpsecRefused => "ipsec_refused",
+            Self::IpsecWaiting => "ipsec_waiting",
+            Self::IpsecLimited => "ipsec_limited",
+            Self::IpsecProbation => "ipsec_probation",
+            Self::IpsecUnplaced => "ipsec_unplaced",
             Self::InputDropped => "input_dropped",
             Self::ForwardDropped => "forward_dropped",
             Self::InvalidDropped => "invalid_dropped",
@@ -153,6 +234,12 @@ impl Counter {
             Self::L2tpRefused => "L2TP packets refused, both ways",
             Self::IpsecPassed => "IPsec packets let through, both ways",
             Self::IpsecRefused => "IPsec packets refused, both ways",
+            Self::IpsecWaiting => {
+                "IPsec packets held back while another client is paired with the same server"
+            }
+            Self::IpsecLimited => "new IPsec tunnels of one device beyond its limit, dropped",
+            Self::IpsecProbation => "new SPIs of servers given to the likeliest client, on probation",
+            Self::IpsecUnplaced => "ESP of servers that could be for several clients, dropped",
             Self::InputDropped => "packets to this box that nobody asked for",
             Self::ForwardDropped => "packets through this box that nobody asked for",
             Self::InvalidDropped => "packets that fit no connection",
@@ -171,6 +258,8 @@ impl Display for Counter {
 pub(super) struct Table {
     about: String,
     pptp_helper: bool,
+    learnt: Vec<Learnt>,
+    forgotten: Vec<Learnt>,
     rules: BTreeMap<Chain, Vec<String>>,
 }
 
@@ -179,9 +268,27 @@ impl Table {
     /// knows the helper; without a rule that assigns it, it does nothing.
     pub(super) fn new(standing: &str, pptp_helper: bool) -> Self {
         let about = format!("postern schema {SCHEMA}, {standing}");
-        let mut table = Self { about: about.clone(), pptp_helper, rules: BTreeMap::new() };
+        let mut table = Self {
+            about: about.clone(),
+            pptp_helper,
+            learnt: Vec::new(),
+            forgotten: Vec::new(),
+            rules: BTreeMap::new(),
+        };
         table.rule(Chain::About, "return", &about);
         table
+    }
+
+    /// Declares sets and maps. Those of an earlier ruleset stay, with their elements, until the table is made anew.
+    pub(super) fn learnt(&mut self, learnt: &[Learnt]) {
+        debug_assert!(learnt.iter().all(|one| one.why.len() <= LONGEST_COMMENT));
+        self.learnt.extend(learnt);
+    }
+
+    /// Declares sets and maps, and empties them.
+    pub(super) fn forgotten(&mut self, forgotten: &[Learnt]) {
+        self.learnt(forgotten);
+        self.forgotten.extend(forgotten);
     }
 
     /// Adds a rule with its reason, which the owner reads in `nft list table inet postern`.
@@ -206,6 +313,7 @@ impl Table {
         for counter in Counter::ALL {
             writeln!(text, "\tcounter {} {{\n\t\tcomment \"{}\"\n\t}}", counter.name(), counter.counts())?;
         }
+        self.learnt.iter().try_for_each(|one| write!(text, "{one}"))?;
         for chain in Chain::ALL {
             writeln!(text, "\tchain {chain} {{")?;
             if let Some(hook) = chain.hook() {
@@ -213,7 +321,9 @@ impl Table {
             }
             writeln!(text, "\t}}")?;
         }
-        writeln!(text, "}}\n\nflush table inet postern\n\ntable inet postern {{")?;
+        writeln!(text, "}}\n\nflush table inet postern")?;
+        self.forgotten.iter().try_for_each(|one| writeln!(text, "{}", one.flush()))?;
+        writeln!(text, "\ntable inet postern {{")?;
         for (n, (chain, rules)) in self.rules.iter().enumerate() {
             let gap = if n > 0 { "\n" } else { "" };
             writeln!(text, "{gap}\tchain {chain} {{")?;

@@ -5,8 +5,8 @@ use super::*;
 use crate::settings::keys::set;
 use crate::settings::tests::router;
 
-const ABLE: Capabilities = Capabilities { pptp_helper: true };
-const UNABLE: Capabilities = Capabilities { pptp_helper: false };
+const ABLE: Capabilities = Capabilities { pptp_helper: true, many_clients: true, events: true };
+const UNABLE: Capabilities = Capabilities { pptp_helper: false, many_clients: false, events: false };
 
 /// A good router document with these changes.
 fn with(changes: &[(&str, &str)]) -> Settings {
@@ -66,7 +66,7 @@ fn no_settings_compile_to_an_open_chain() {
             let last = format!("counter name \"{name}_dropped\" drop comment \"nobody asked for this\"");
             assert_eq!(rules.last(), Some(&last), "{text}");
         }
-        assert!(text.contains("flush table inet postern") && !text.contains("delete"), "{text}");
+        assert!(text.contains("flush table inet postern") && !text.contains("\ndelete"), "{text}");
     }
 }
 
@@ -85,12 +85,28 @@ fn what_the_internet_begins_is_never_accepted() {
         "iifname \"eth0\" icmp type echo-request accept",
         "iifname \"eth0\" icmpv6 type echo-request accept",
         "iifname \"eth0\" oifname \"eth1\" meta nfproto ipv4 meta l4proto 47 ct helper \"pptp\" accept",
+        // Only what was translated for a client that has spoken to this very server.
+        "ct state new ct zone != 0 ct status dnat counter name \"ipsec_passed\" accept",
+        "meta l4proto 17 ct state new ct status dnat counter name \"l2tp_passed\" accept",
     ];
+    // Chains that decide about zones and translation: to accept there is to go on to the chains above.
+    let decide_nothing = |text: &str| -> String {
+        let mut rest = text.to_owned();
+        for name in ["zone", "zone_esp", "zone_ike", "output", "dstnat"] {
+            let head = format!("\tchain {name} {{\n\t\t");
+            if let Some(start) = rest.rfind(&head) {
+                let end = start + rest[start..].find("\n\t}").unwrap();
+                rest.replace_range(start..end, "");
+            }
+        }
+        rest
+    };
     for ruleset in all_rulesets().iter().filter(|ruleset| ruleset.about().unwrap().ends_with("role router")) {
-        let text = ruleset.to_string();
+        let text = decide_nothing(&ruleset.to_string());
         for rule in text.lines().filter_map(|line| line.trim().split_once(" comment ")).map(|(rule, _)| rule)
         {
-            assert!(!rule.contains("accept") || may_accept.contains(&rule), "{rule}");
+            let known = rule.ends_with("ct state established accept");
+            assert!(!rule.contains("accept") || known || may_accept.contains(&rule), "{rule}");
         }
         // The chain `related` is entered for related packets alone.
         let jumps = text.matches("jump related").count();
@@ -104,7 +120,7 @@ fn deny_forwards_nothing() {
         assert_eq!(chain(&ruleset, "forward").len(), 1);
         assert!(chain(&ruleset, "srcnat").is_empty());
         assert!(chain(&ruleset, "input").iter().any(|rule| rule.contains("tcp dport { 22, 80 } accept")));
-        assert_eq!(ruleset.about(), Some("postern schema 1, deny"));
+        assert_eq!(ruleset.about(), Some("postern schema 2, deny"));
     }
     let mut half = Settings::default();
     half.internet.device = router().internet.device;
@@ -137,9 +153,15 @@ fn without_the_router_role_there_is_no_table() {
 fn passthrough_is_decided_before_established_and_only_between_home_and_internet() {
     for ruleset in all_rulesets().iter().filter(|ruleset| ruleset.about().unwrap().ends_with("role router")) {
         let forward = chain(ruleset, "forward");
-        assert!(forward[0].starts_with("iifname \"eth1\" oifname \"eth0\" jump passthrough_out "));
-        assert!(forward[1].starts_with("iifname \"eth0\" oifname \"eth1\" jump passthrough_in "));
-        assert!(forward[2].starts_with("ct state established accept "));
+        // Before it, only what is none of its ports, and AH over IPv6 where that is off.
+        let at = forward.iter().position(|rule| rule.contains("jump passthrough_out ")).unwrap();
+        for rule in &forward[..at] {
+            let shortcut = rule.contains(" ct state established accept ") && rule.contains("port != { ");
+            assert!(shortcut || rule.contains("ip6 nexthdr 51 jump ipsec_"), "{rule}");
+        }
+        assert!(forward[at].starts_with("iifname \"eth1\" oifname \"eth0\" jump passthrough_out "));
+        assert!(forward[at + 1].starts_with("iifname \"eth0\" oifname \"eth1\" jump passthrough_in "));
+        assert!(forward[at + 2].starts_with("ct state established accept "));
         assert_eq!(ruleset.to_string().matches("jump passthrough_").count(), 2);
     }
 }
@@ -161,7 +183,16 @@ fn every_ruleset_has_the_same_chains_and_counters() {
     let objects = |ruleset: &Ruleset| -> BTreeSet<String> {
         let text = ruleset.to_string();
         let (declared, _) = text.split_once("flush table").unwrap();
-        declared.lines().filter(|l| l.ends_with('{') && !l.contains("ct helper")).map(str::to_owned).collect()
+        declared
+            .lines()
+            .filter(|l| {
+                l.ends_with('{')
+                    && !l.contains("ct helper")
+                    && !l.starts_with("\tset")
+                    && !l.starts_with("\tmap")
+            })
+            .map(str::to_owned)
+            .collect()
     };
     let all = all_rulesets();
     let first = objects(&all[0]);
@@ -186,6 +217,35 @@ fn without_the_helper_pptp_is_refused_and_the_table_still_loads() {
     assert!(!ruleset.to_string().contains("ct helper"));
     assert!(chain(&ruleset, "pptp_out").iter().all(|rule| rule.contains("reject")));
     assert!(chain(&ruleset, "pptp_in")[0].contains("this kernel has no PPTP helper"));
+}
+
+#[test]
+fn only_the_control_connections_of_calls_are_told_of_and_only_where_the_kernel_can() {
+    let on = with(&[("passthrough.pptp.enabled", "true")]);
+    let told = |capabilities: &Capabilities| {
+        let text = compile(&on, capabilities).to_string();
+        text.lines().filter(|rule| rule.contains("ct event")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let [rule] = &told(&ABLE)[..] else { panic!("{:?}", told(&ABLE)) };
+    assert!(rule.contains("ct helper set \"pptp\" ct event set new,destroy,protoinfo"), "{rule}");
+    assert_eq!(told(&Capabilities { events: false, ..ABLE }), [""; 0]);
+    assert!(sysctls(&on).contains(&("net/netfilter/nf_conntrack_events".into(), "0".into())));
+}
+
+#[test]
+fn l2tp_off_neither_learns_nor_hands_over_and_refuses_what_was_handed_over() {
+    let off = compile(&with(&[("passthrough.l2tp.enabled", "false")]), &ABLE);
+    let text = off.to_string();
+    assert!(!text.contains("map @l2tp_back") && chain(&off, "l2tp_learn").is_empty());
+    for (from, to) in [("passthrough_out", "goto l2tp_out"), ("passthrough_in", "goto l2tp_in")] {
+        let moved = |rule: &String| rule.contains("@l2tp_moved") && rule.contains(to);
+        assert!(chain(&off, from).iter().any(moved), "{text}");
+    }
+    assert!(chain(&off, "l2tp_in").iter().all(|rule| rule.contains("drop")));
+    let forward = chain(&off, "forward");
+    let shortcuts = forward.iter().filter(|rule| rule.starts_with("udp ") && rule.contains("established"));
+    let guarded: Vec<bool> = shortcuts.map(|rule| rule.contains("ct status & dnat == 0")).collect();
+    assert_eq!(guarded, [true, true], "the shortcut would let it pass");
 }
 
 fn flow(protocol: u8, server_port: impl Into<Option<u16>>) -> FlowMatch {
@@ -238,24 +298,24 @@ fn the_flows_to_count_are_the_flows_the_rules_catch() {
     assert_eq!(flows.ipsec, [flow(17, 500), flow(50, None), flow(51, None), flow(17, 4500)]);
     let caught = chain(&compile(&settings, &ABLE), "passthrough_out");
     for (set, to) in [
-        ("{ tcp . 1723, tcp . 1823 }", "pptp_out"),
+        ("tcp dport { 1723, 1823 } ct direction original", "pptp_out"),
         ("{ 47 }", "pptp_out"),
-        ("{ udp . 1701 }", "l2tp_out"),
+        ("udp dport { 1701 } ct direction original", "l2tp_out"),
         ("{ 115 }", "l2tp_out"),
-        ("{ udp . 500 }", "ipsec_out"),
+        ("udp dport { 500 } ct direction original", "ipsec_out"),
         ("{ 50, 51 }", "ipsec_out"),
-        ("{ udp . 4500 }", "nat_traversal_out"),
+        ("udp dport { 4500 } ct direction original", "nat_traversal_out"),
     ] {
-        let jump = format!("{set} jump {to} ");
+        let jump = format!("{set} goto {to} ");
         assert_eq!(caught.iter().filter(|rule| rule.contains(&jump)).count(), 1, "{jump}: {caught:?}");
     }
 }
 
 #[test]
-fn no_rule_looks_into_a_map_which_would_lose_packets_in_a_swap() {
+fn no_rule_looks_into_an_anonymous_map_which_would_lose_packets_in_a_swap() {
     for ruleset in all_rulesets() {
         let text = ruleset.to_string();
-        assert!(!text.contains("vmap") && !text.contains(" map "), "{text}");
+        assert!(!text.contains("vmap") && !text.contains(" map {"), "{text}");
     }
 }
 

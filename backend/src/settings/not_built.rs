@@ -5,7 +5,6 @@
 //!
 //! | key | until it is built |
 //! |---|---|
-//! | `passthrough.ipsec.many_clients` | plain NAT: one device at a time may use raw ESP to one server |
 //! | `internet.dns`, `internet.pppoe.*` | the box keeps its own resolver; PPPoE cannot be chosen |
 //! | `internet.mss_clamp` | segment sizes are left alone |
 //! | `local_network.{domain,dhcp.*,dns.*}` | the box hands out no addresses and answers no names |

@@ -5,12 +5,17 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::time::Instant;
 
 use postern::kernel::linux::Linux;
-use postern::kernel::{Flow, FlowMatch, Kernel, nft};
+use postern::kernel::{Event, Flow, FlowMatch, Kernel, nft};
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
 use super::namespace::{kernel_tests, sh};
 
-kernel_tests!(flows_are_described, flows_are_ended, twenty_thousand_flows);
+kernel_tests!(
+    flows_are_described,
+    flows_are_ended,
+    ends_are_told_of_where_a_rule_asks,
+    twenty_thousand_flows
+);
 
 const RULES: &str = r#"
 table inet postern {
@@ -130,6 +135,43 @@ async fn flows_are_ended() {
     nobody.handle = Default::default();
     assert!(kernel.end(&[nobody]).await.is_err());
     assert_eq!(flows(&kernel, &[udp(9)]).await.len(), 1);
+}
+
+async fn ends_are_told_of_where_a_rule_asks() {
+    sh("echo 0 > /proc/sys/net/netfilter/nf_conntrack_events");
+    let asks = "ct helper set \"pptp\" ct event set new,destroy,protoinfo";
+    nft::commit(&RULES.replace("ct helper set \"pptp\"", asks)).await.unwrap();
+    let kernel = Linux::new();
+    let mut told = kernel.events().await.unwrap();
+    let _ = UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"x", "127.0.0.1:9");
+    for port in [8080, 1723] {
+        let server = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let call = server.accept().unwrap().0;
+        drop(client);
+        drop(call);
+    }
+    let mut seen = Vec::new();
+    while let Ok(Some(event)) = tokio::time::timeout(std::time::Duration::from_secs(10), told.recv()).await {
+        seen.push(event);
+        let Some(Event::Update(flow)) = seen.last() else { continue };
+        // TIME_WAIT: the connection has ended.
+        if flow.tcp_state == Some(7) {
+            assert_eq!(kernel.end(std::slice::from_ref(flow)).await.unwrap(), 1);
+            seen.extend(tokio::time::timeout(std::time::Duration::from_secs(10), told.recv()).await.unwrap());
+            break;
+        }
+    }
+    assert!(
+        matches!(seen.first(), Some(Event::New(flow)) if flow.helper.as_deref() == Some("pptp")),
+        "{seen:?}"
+    );
+    assert!(matches!(seen.last(), Some(Event::Destroy(_))), "{seen:?}");
+    let all_of_1723 = seen.iter().all(|event| match event {
+        Event::New(flow) | Event::Update(flow) | Event::Destroy(flow) => flow.server_port == 1723,
+        Event::Missed => false,
+    });
+    assert!(all_of_1723, "nothing else is told of: {seen:?}");
 }
 
 async fn twenty_thousand_flows() {

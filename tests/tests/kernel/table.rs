@@ -17,7 +17,7 @@ kernel_tests!(
 );
 
 const RULES: &str = r#"
-add table inet postern { comment "postern schema 1, role router"; }
+add table inet postern { comment "postern schema 2, role router"; }
 flush table inet postern
 table inet postern {
   counter sent { }
@@ -64,7 +64,7 @@ async fn the_table_is_read_back() {
     nft::commit(RULES).await.unwrap();
     let seen = kernel.observe(&[]).await.unwrap();
     assert!(seen.table.present);
-    assert_eq!(seen.table.comment.as_deref(), Some("postern schema 1, role router"));
+    assert_eq!(seen.table.comment.as_deref(), Some("postern schema 2, role router"));
     assert_eq!(seen.counters.get("sent"), Some(&Counter::default()));
 
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();

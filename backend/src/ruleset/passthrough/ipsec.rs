@@ -1,13 +1,15 @@
 //! IPsec: IKE on UDP 500 (RFC 7296 section 2), ESP (RFC 4303), AH (RFC 4302), and NAT traversal, which carries both
 //! IKE and ESP in UDP 4500 (RFC 3947, RFC 3948) and has a switch of its own.
 
+pub(super) mod many_clients;
+
 use super::{Fate, Part, UDP};
 use crate::ruleset::FlowMatch;
 use crate::ruleset::table::{Chain, Counter, Table};
 use crate::settings::passthrough::Ipsec;
 
 const ESP: u8 = 50;
-const AH: u8 = 51;
+pub(super) const AH: u8 = 51;
 const COUNTERS: (Counter, Counter) = (Counter::IpsecPassed, Counter::IpsecRefused);
 
 /// IPsec proper, then NAT traversal.
@@ -41,7 +43,7 @@ pub(super) fn authentication_header_over_ipv6(table: &mut Table) {
     for (from, to) in [(Chain::PassthroughOut, Chain::IpsecOut), (Chain::PassthroughIn, Chain::IpsecIn)] {
         table.rule(
             from,
-            format!("ip6 nexthdr {AH} jump {to}"),
+            format!("ip6 nexthdr {AH} goto {to}"),
             "AH over IPv6, which meta l4proto looks through",
         );
     }

@@ -1,11 +1,49 @@
 //! L2TP: UDP (RFC 2661 section 8.1), and L2TPv3 straight over IP (RFC 3931 section 4.1.1).
+//!
+//! A server may answer from another port than the one it was called at (RFC 2661 section 8.1); the tunnel then lives between
+//! that port and the client's. NAT knows nothing of such an answer. So these rules learn which client a port of ours stands
+//! for with which server, from calls that have no answer yet, and hand over what the server sends to it from another port.
+//!
+//! Our port is chosen after `forward`, in postrouting: it is known from a call's second packet on. The server's first answer
+//! may be lost, and what it sends again a second later (RFC 2661 section 5.8) arrives; a hook after translation would spare
+//! that second and be visited by every packet of everybody. An expectation object (`ct expectation`) cannot replace the map: its
+//! port is fixed when it is declared (nft_ct.c), and ours is not.
 
 use super::{Fate, Part, UDP};
-use crate::ruleset::FlowMatch;
-use crate::ruleset::table::{Chain, Counter};
+use crate::ruleset::learnt::Learnt;
+use crate::ruleset::table::{Chain, Counter, Table};
+use crate::ruleset::{FlowMatch, Sides};
 use crate::settings::passthrough::L2tp;
 
 const L2TPV3: u8 = 115;
+
+/// A conversation that a server began because of `l2tp_back`, in either direction: server and port of ours, as the server's
+/// first packet had them. Renewed by every packet, longer than conntrack keeps the conversation (300 s).
+///
+/// It is by this set that off ends such a tunnel, for as long as either side goes on. Its conntrack entry must *not* be
+/// deleted then: the client's next packet would begin an ordinary conversation with a port that is not in the list.
+const MOVED: &str = "ct original ip saddr . ct original proto-dst";
+
+/// The element of `l2tp_back`: server and port of ours, then the client and its port.
+const BACK: &str = "ip daddr . ct reply proto-dst : ct original ip saddr . ct original proto-src";
+
+/// A call without an answer is remembered for 120 s (`nf_conntrack_udp_timeout` in `sysctls.rs`); its port may be another
+/// client's after that.
+const LEARNT: &[Learnt] = &[
+    Learnt::map(
+        "l2tp_back",
+        "ip saddr . udp dport : ip daddr . udp dport",
+        "2m",
+        "L2TP server and port of ours: the client that called",
+    ),
+    Learnt::set(
+        "l2tp_moved",
+        "ip saddr . udp dport",
+        "10m",
+        "L2TP servers and ports of ours: answers from another port",
+    ),
+    Learnt::set("l2tp_rate", "ether saddr", "2m", "what a device lets us learn of L2TP, limited"),
+];
 
 pub(super) fn flows(l2tp: &L2tp) -> Vec<FlowMatch> {
     let tunnel = |port: u16| FlowMatch { protocol: UDP, server_port: Some(port) };
@@ -24,4 +62,59 @@ pub(super) fn part(l2tp: &L2tp) -> Part {
             false => Fate::Refused("L2TP passthrough is off"),
         },
     }
+}
+
+/// Sends tunnels whose server moved to another port the way of the others, on or off: their packets carry no port of the list.
+pub(super) fn dispatch_moved(table: &mut Table) {
+    table.learnt(LEARNT);
+    for (from, to) in [(Chain::PassthroughOut, Chain::L2tpOut), (Chain::PassthroughIn, Chain::L2tpIn)] {
+        let rule = format!(
+            "meta nfproto ipv4 meta l4proto {UDP} ct status dnat {MOVED} @l2tp_moved update @l2tp_moved {{ {MOVED} }} goto {to}"
+        );
+        table.rule(from, rule, "L2TP whose server answers from another port");
+    }
+}
+
+/// Learns from calls that have no answer, hands over what the server sends from another port, and lets that begin.
+pub(super) fn answers_from_another_port(table: &mut Table, sides: &Sides, l2tp: &L2tp) {
+    if !l2tp.enabled {
+        return;
+    }
+    let unanswered = format!(
+        "meta nfproto ipv4 meta l4proto {UDP} ct direction original ct state new ct status confirmed"
+    );
+    // A call that is sent again and again renews its element. Removed first, since `add` and `update` keep an old value: the
+    // port may have been another client's.
+    let mut learn = |rule: String, why| table.rule(Chain::L2tpLearn, rule, why);
+    learn(
+        "update @l2tp_rate { ether saddr limit rate over 10/second burst 50 packets } return".to_owned(),
+        "enough of this device",
+    );
+    learn(
+        format!("meta l4proto {UDP} delete @l2tp_back {{ {BACK} }}"),
+        "the port may have been another client's",
+    );
+    learn(format!("meta l4proto {UDP} add @l2tp_back {{ {BACK} }}"), "whose answers these will be");
+    learn(
+        format!("meta l4proto {UDP} update @l2tp_moved {{ ip daddr . ct reply proto-dst }}"),
+        "what comes of it is L2TP",
+    );
+    table.rule(
+        Chain::L2tpOut,
+        format!("{unanswered} jump {}", Chain::L2tpLearn),
+        "no answer yet: it may come from another port",
+    );
+    table.rule(
+        Chain::L2tpIn,
+        format!("meta l4proto {UDP} ct state new ct status dnat {} accept", Counter::L2tpPassed),
+        "a called server answers from another port",
+    );
+    table.rule(
+        Chain::Dstnat,
+        format!(
+            "iifname \"{}\" meta nfproto ipv4 meta l4proto {UDP} dnat ip to ip saddr . udp dport map @l2tp_back",
+            sides.internet
+        ),
+        "a called server answers from another port: to the caller",
+    );
 }

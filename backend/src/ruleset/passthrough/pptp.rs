@@ -47,9 +47,13 @@ pub(super) fn track_calls(table: &mut Table, sides: &Sides, pptp: &Pptp, capabil
         format!("{} meta nfproto ipv4 meta l4proto {GRE} ct helper \"pptp\" accept", sides.inward()),
         "GRE of a PPTP call that a device of the home began",
     );
+    // Its end is told to the daemon, which deletes the entry, and so its GRE: that would outlive it (see `calls.rs` of the
+    // appliance). With the sysctl nf_conntrack_events at 0 this makes the only entries that are told of
+    // (`nf_ct_ecache_ext_add`; like the helper, only before the entry is confirmed).
+    let told = if capabilities.events { " ct event set new,destroy,protoinfo" } else { "" };
     table.rule(
         Chain::PptpOut,
-        "meta nfproto ipv4 meta l4proto tcp ct state new ct helper set \"pptp\"",
+        format!("meta nfproto ipv4 meta l4proto tcp ct state new ct helper set \"pptp\"{told}"),
         "PPTP calls from the home: track them, so that their GRE finds the way back",
     );
 }

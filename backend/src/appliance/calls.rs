@@ -1,0 +1,137 @@
+//! The end of PPTP calls: their GRE must not outlive them.
+//!
+//! The kernel's helper takes a call's GRE away when it reads the call's end in the control connection. It does not when
+//! that connection just ends: its GRE entries live on as long as its own (nf_conntrack_pptp.c has no other hook than the
+//! entry's destruction), let the server's GRE in, and swallow the packets of a new call with the same two Call IDs. So the
+//! entry of a control connection that has ended is deleted, and its GRE goes with it.
+//!
+//! Without the daemon calls go on and can be made, only what is said above is not cleaned; it is at the next start.
+
+use std::time::{Duration, Instant};
+
+use super::Appliance;
+use super::flows::TCP;
+use crate::kernel::{Error, Event, Flow, FlowMatch, Kernel};
+use crate::log;
+
+/// How long a control connection may take from its first FIN to its last ACK, which cannot pass any more once the entry is
+/// gone. A second less than a stale pinhole may live.
+const GOODBYE: Duration = Duration::from_secs(4);
+/// How long to wait before the kernel is asked anew.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// States of nf_conntrack_tcp.h: FIN_WAIT, CLOSE_WAIT, LAST_ACK; TIME_WAIT, CLOSE (a reset).
+const CLOSING: [u8; 3] = [4, 5, 6];
+const CLOSED: [u8; 2] = [7, 8];
+
+/// Control connections that are ending, each with the moment at which its entry is to go.
+#[derive(Debug, Default)]
+struct Ending(Vec<(Instant, Flow)>);
+
+impl Ending {
+    fn hear(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::New(flow) | Event::Update(flow) => self.look(flow, now),
+            Event::Destroy(flow) => self.forget(&flow),
+            // Whoever hears it looks at all of them.
+            Event::Missed => {}
+        }
+    }
+
+    fn look(&mut self, flow: Flow, now: Instant) {
+        if flow.protocol != TCP || flow.helper.as_deref() != Some("pptp") {
+            return;
+        }
+        let Some(state) = flow.tcp_state else { return };
+        let known = self.0.iter().find(|(_, known)| known.handle == flow.handle).map(|(at, _)| *at);
+        let at = if CLOSED.contains(&state) {
+            Some(now)
+        } else if CLOSING.contains(&state) {
+            // From the first FIN, whatever follows.
+            Some(known.unwrap_or(now + GOODBYE))
+        } else {
+            None
+        };
+        self.forget(&flow);
+        self.0.extend(at.map(|at| (at, flow)));
+    }
+
+    fn forget(&mut self, flow: &Flow) {
+        self.0.retain(|(_, known)| known.handle != flow.handle);
+    }
+
+    /// Those whose time has come; they are not among these any more.
+    fn due(&mut self, now: Instant) -> Vec<Flow> {
+        self.0.extract_if(.., |(at, _)| *at <= now).map(|(_, flow)| flow).collect()
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.0.iter().map(|(at, _)| *at).min()
+    }
+}
+
+impl<K: Kernel> Appliance<K> {
+    /// Ends what is left of PPTP calls that have ended, for ever.
+    pub async fn watch_calls(&self) {
+        let mut told = None;
+        loop {
+            if let Err(error) = self.follow_calls().await {
+                // Once, not every few seconds: this kernel may have nothing to listen to.
+                let why = error.to_string();
+                if told.as_ref() != Some(&why) {
+                    log::incident(&error);
+                    told = Some(why);
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Until the kernel tells no more.
+    async fn follow_calls(&self) -> Result<(), Error> {
+        // First the ears, then the eyes: what ends in between is heard.
+        let mut events = self.kernel.events().await?;
+        let mut ending = Ending::default();
+        self.look_at_calls(&mut ending).await?;
+        loop {
+            let due = ending.due(Instant::now());
+            if !due.is_empty() {
+                self.kernel.end(&due).await?;
+            }
+            let next = ending.next();
+            let in_time = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                event = events.recv() => match event {
+                    None => return Ok(()),
+                    Some(Event::Missed) => self.look_at_calls(&mut ending).await?,
+                    Some(event) => ending.hear(event, Instant::now()),
+                },
+                () = in_time => {}
+            }
+        }
+    }
+
+    async fn look_at_calls(&self, ending: &mut Ending) -> Result<(), Error> {
+        let (_, settings) = self.settings();
+        let control: Vec<FlowMatch> = settings
+            .passthrough
+            .pptp
+            .ports
+            .iter()
+            .map(|port| FlowMatch { protocol: TCP, server_port: Some(port.number()) })
+            .collect();
+        let now = Instant::now();
+        for flow in self.kernel.observe(&control).await?.flows {
+            ending.look(flow, now);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
