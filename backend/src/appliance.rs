@@ -2,19 +2,31 @@
 //! taken back; one at a time, and all or nothing.
 
 mod apply;
+mod attempts;
 mod calls;
+mod devices;
+mod diagnosis;
+mod ends;
 mod flows;
 mod history;
+mod internet;
+mod lacks;
+pub mod memory;
 mod network;
+mod ports;
 mod refusal;
 mod sentences;
+mod sessions;
 mod status;
 #[cfg(test)]
 mod tests;
+mod throughput;
 mod trial;
 mod truth;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -23,16 +35,21 @@ use tokio::sync::{Mutex, watch};
 
 use crate::kernel::{Kernel, Load};
 use crate::log;
-use crate::ruleset::{self, Capabilities};
+use crate::ruleset::{self, Capabilities, Feature};
 use crate::settings::{Role, Settings, keys};
 use crate::store::{Before, NewRevision, Revision, RevisionState, Store};
 
 use apply::{Failed, Step};
+pub use devices::KnownDevice;
 pub use history::Imported;
+pub use internet::InternetState;
+pub use ports::{Port, Use};
 pub use refusal::{Refusal, RefusalKind};
 use trial::{OnTrial, needs_trial};
 
-pub use status::{Effect, Protocol, Rules, Status, Trial};
+pub use attempts::Attempt;
+pub use lacks::Lack;
+pub use status::{Effect, HelperState, ManyClients, Protocol, Rules, Status, Trial};
 
 /// How long settings stay on trial.
 pub const TRIAL: Duration = Duration::from_secs(90);
@@ -84,6 +101,16 @@ pub struct Appliance<K> {
     told: AtomicBool,
     /// The settings in force, for whoever only reads: a change may take seconds, a page must not wait for it.
     in_force: watch::Sender<(i64, Settings)>,
+    /// VPN sessions as they were last looked at. Locked after `state`, never before.
+    watched: Mutex<sessions::Watched>,
+    /// What goes through the internet port.
+    throughput: std::sync::Mutex<throughput::Throughput>,
+    /// PPTP calls that servers refused.
+    resets: std::sync::Mutex<calls::Resets>,
+    /// Held while the ports are asked for a provider: two at once would spoil each other's answers.
+    asking: Mutex<()>,
+    /// What is known of the internet port besides the settings.
+    internet: std::sync::Mutex<internet::Internet>,
     /// Where the admin page shall listen; changes with the addresses.
     admin: watch::Sender<Vec<SocketAddr>>,
 }
@@ -96,11 +123,13 @@ pub struct Options {
     /// Which boot of the kernel this is (/proc/sys/kernel/random/boot_id): what was noted of the network in another one
     /// is not put back.
     pub boot: String,
+    /// Where what packets have taught the rules is kept over a restart of the box ([`memory::FILE`]); none: nowhere.
+    pub memory: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { trial_time: TRIAL, boot: String::new() }
+        Self { trial_time: TRIAL, boot: String::new(), memory: None }
     }
 }
 
@@ -116,6 +145,8 @@ struct State {
     broken: Option<String>,
     /// The daemon is about to end: nothing new begins.
     ending: bool,
+    /// The confirmed SPIs when what is learnt was last written.
+    kept_learnt: Option<Vec<Vec<u8>>>,
 }
 
 impl<K: Kernel> Appliance<K> {
@@ -125,7 +156,15 @@ impl<K: Kernel> Appliance<K> {
         let kept = store.newest_confirmed().await.map_err(|e| Refusal::failed(&e))?;
         let (revision, settings) = kept.map_or_else(Default::default, |kept| (kept.id, kept.settings));
         let in_force = watch::Sender::new((revision, settings.clone()));
-        let state = State { capabilities, revision, settings, trial: None, broken: None, ending: false };
+        let state = State {
+            capabilities,
+            revision,
+            settings,
+            trial: None,
+            broken: None,
+            ending: false,
+            kept_learnt: None,
+        };
         Ok(Self {
             kernel,
             store,
@@ -135,6 +174,11 @@ impl<K: Kernel> Appliance<K> {
             loaded: std::sync::Mutex::default(),
             told: AtomicBool::default(),
             in_force,
+            watched: Mutex::default(),
+            throughput: std::sync::Mutex::default(),
+            resets: std::sync::Mutex::default(),
+            asking: Mutex::default(),
+            internet: std::sync::Mutex::default(),
             admin: watch::Sender::new(Vec::new()),
         })
     }
@@ -151,6 +195,7 @@ impl<K: Kernel> Appliance<K> {
                 None
             }
         };
+        self.find_lease(&state.settings);
         self.start(&mut state, stale.as_ref()).await;
         self.publish(&state).await;
     }
@@ -160,6 +205,7 @@ impl<K: Kernel> Appliance<K> {
         let step = Step { from: None, stale, to: &state.settings, anew: false };
         let Err(failed) = self.apply(&state.capabilities, step).await else {
             state.broken = None;
+            self.recall_learnt(state).await;
             return true;
         };
         let why = failed.why.to_string();
@@ -231,11 +277,13 @@ impl<K: Kernel> Appliance<K> {
         if !wrong.is_empty() {
             return Err(Refusal::invalid(wrong));
         }
-        self.ask_kernel_again(state).await?;
+        self.ask_kernel_again(state, &wanted).await?;
         let found = self.found(&state.settings, &wanted).await.map_err(|e| Refusal::failed(&e))?;
         if !found.only_rules {
             let rules = ruleset::compile(&wanted, &state.capabilities);
             self.kernel.load(&rules, Load::Check).await.map_err(|e| Refusal::failed(&e))?;
+            let services = self.services(&wanted);
+            self.kernel.serve(&services, Load::Check).await.map_err(|e| Refusal::failed(&e))?;
         }
         // Written down before the first step: whoever starts after a crash can put it back.
         let before = Before { boot: self.options.boot.clone(), network: found.before.clone() };
@@ -301,12 +349,51 @@ impl<K: Kernel> Appliance<K> {
         Refusal::of(RefusalKind::Failed, message)
     }
 
-    /// A package may have brought what the kernel lacked.
-    async fn ask_kernel_again(&self, state: &mut State) -> Result<(), Refusal> {
-        if !state.capabilities.complete() {
+    /// A package may have brought what the kernel lacked. Asked again only about what these settings want: each question
+    /// costs milliseconds.
+    async fn ask_kernel_again(&self, state: &mut State, wanted: &Settings) -> Result<(), Refusal> {
+        let lacks = |feature: &Feature| match feature {
+            Feature::Helper(helper) => helper.wanted(wanted),
+            Feature::ManyClients => wanted.passthrough.ipsec.enabled && wanted.passthrough.ipsec.many_clients,
+            Feature::Events => wanted.passthrough.pptp.enabled,
+        };
+        if state.capabilities.missing().iter().any(lacks) {
             state.capabilities = self.kernel.capabilities().await.map_err(|e| Refusal::failed(&e))?;
         }
         Ok(())
+    }
+
+    /// Asks the kernel anew what it can do, and makes the rules anew if that has changed.
+    pub async fn look_again(&self) -> Result<String, Refusal> {
+        let mut state = self.state.lock().await;
+        state.refuse_now()?;
+        let now = self.kernel.capabilities().await.map_err(|e| Refusal::failed(&e))?;
+        let still = lacks::lacks(&now);
+        let missing = match still.as_slice() {
+            [] => "This kernel can do everything that Postern asks of it.".to_owned(),
+            some => {
+                let names: Vec<&str> = some.iter().map(|lack| lack.what.as_str()).collect();
+                format!("This kernel still lacks {}.", names.join(", "))
+            }
+        };
+        if now == state.capabilities {
+            return Ok(missing);
+        }
+        let settings = state.settings.clone();
+        // Before anything is changed: what cannot be loaded would leave no way back but the safe rules.
+        let rules = ruleset::compile(&settings, &now);
+        self.kernel.load(&rules, Load::Check).await.map_err(|e| Refusal::failed(&e))?;
+        state.capabilities = now;
+        if settings.role != Role::Router {
+            return Ok(missing);
+        }
+        let step = Step { from: Some(&settings), stale: None, to: &settings, anew: false };
+        if let Err(failed) = self.apply(&state.capabilities, step).await {
+            return Err(self.after_failure(&mut state, failed).await);
+        }
+        state.broken = None;
+        self.publish(&state).await;
+        Ok(format!("What the kernel can do has changed, and the rules were made anew. {missing}"))
     }
 
     /// Loads the rules of the settings anew if the kernel holds something else.
@@ -318,17 +405,31 @@ impl<K: Kernel> Appliance<K> {
 
     /// Nothing new is wanted: if the kernel holds something else than ours, that is put right.
     async fn mend(&self, state: &mut State) -> Result<String, Refusal> {
-        self.ask_kernel_again(state).await?;
+        let settings = state.settings.clone();
+        let before = state.capabilities.clone();
+        self.ask_kernel_again(state, &settings).await?;
         let seen = self.kernel.observe(&[]).await.map_err(|e| Refusal::failed(&e))?;
         let rules = status::rules(state, self.loaded(), &seen);
         let right = matches!(rules, Rules::Loaded | Rules::NotWanted);
-        if right && state.broken.is_none() && self.drift(&state.settings, &seen).await.is_empty() {
+        let same = before == state.capabilities;
+        if right && same && state.broken.is_none() && self.drift(&state.settings, &seen).await.is_empty() {
             return Ok("Nothing was changed: that is how it is already.".to_owned());
         }
-        let settings = state.settings.clone();
-        let step = Step { from: Some(&settings), stale: None, to: &settings, anew: rules == Rules::Edited };
+        let anew = rules == Rules::Edited;
+        // A table that is made anew has forgotten what it had learnt.
+        let learnt =
+            if anew { self.learnt(ruleset::KEPT).await.unwrap_or_default() } else { BTreeMap::new() };
+        let step = Step { from: Some(&settings), stale: None, to: &settings, anew };
         if let Err(failed) = self.apply(&state.capabilities, step).await {
             return Err(self.after_failure(state, failed).await);
+        }
+        if rules == Rules::Missing {
+            self.recall_learnt(state).await;
+        }
+        if !learnt.is_empty()
+            && let Err(error) = self.kernel.teach(&learnt).await
+        {
+            log::incident(&error);
         }
         state.broken = None;
         self.publish(state).await;
@@ -351,17 +452,22 @@ impl<K: Kernel> Appliance<K> {
         let state = self.state.lock().await;
         let rules = ruleset::compile(&state.settings, &state.capabilities);
         self.kernel.load(&rules, Load::Check).await.map_err(|e| Refusal::failed(&e))?;
-        Ok("The kernel accepts the rules of these settings.".to_owned())
+        let mut said = "The kernel accepts the rules of these settings.".to_owned();
+        for lack in lacks::lacks(&state.capabilities) {
+            said += &format!(" It lacks {}. {} {}", lack.what, lack.costs, lack.remedy);
+        }
+        Ok(said)
     }
 
     /// The deny state in role router, our table gone otherwise. The caller ends the daemon then.
     pub async fn stop(&self) -> Result<String, Refusal> {
         let mut state = self.state.lock().await;
         state.ending = true;
+        self.keep_learnt(&mut state).await;
         let (rules, said) = match state.settings.role {
             Role::Router => (
                 ruleset::deny(&state.settings),
-                "Postern has stopped. Nothing is forwarded; the local network still reaches SSH.",
+                "Postern has stopped. Nothing is forwarded; the local network still gets addresses, and reaches SSH.",
             ),
             Role::Companion => (ruleset::absent(), "Postern has stopped. Its table is gone."),
             Role::Unset => return Ok("Postern has stopped. It had changed nothing on this box.".to_owned()),
@@ -375,7 +481,10 @@ impl<K: Kernel> Appliance<K> {
 
     /// Waits for a change that is under way, and lets no other begin: the daemon is about to end.
     pub async fn rest(&self) {
-        self.state.lock().await.ending = true;
+        let mut state = self.state.lock().await;
+        if !std::mem::replace(&mut state.ending, true) {
+            self.keep_learnt(&mut state).await;
+        }
     }
 
     /// Where the admin page shall listen; a new value whenever that changes.

@@ -1,5 +1,7 @@
 //! The command line: verbs in, one call through the door, words or JSON out.
 
+mod diagnosis;
+mod sessions;
 mod show;
 
 use std::ffi::OsString;
@@ -9,22 +11,31 @@ use std::path::{Path, PathBuf};
 use lexopt::prelude::*;
 use postern::appliance::Assignment;
 use postern::door::client::Door;
-use postern::door::messages::{Call, MAX_IMPORT, Password, Request, Response};
+use postern::door::messages::{Call, Filter, MAX_IMPORT, Password, Request, Response};
 use postern::door::{ADMIN, DIRECTORY};
 
 const HELP: &str = "\
 postern: administration and firewall of a home router
 
   postern status                     what is true now
+  postern sessions                   VPN connections now [--filter TEXT] [--skip N] [--limit N] [--follow]
+  postern diagnose [DEVICE]          why a VPN does not work: of the device with that address
+  postern session end ID             end one of them
   postern get [KEY]                  settings, or those below KEY
   postern set KEY=VALUE...           change settings, as one change [--comment TEXT]
   postern confirm                    keep settings that are on trial
   postern undo [REVISION]            take back what the newest change (or that one) changed
   postern undo --to REVISION         go back to all settings of that revision
   postern history [--limit N]        past revisions, newest first
+  postern ports [--ask]              the ports of this box; --ask: look on free ones for the provider
+  postern devices                    the devices of the home, with their addresses
+  postern device add MAC NAME [--address ADDRESS]
+                                     name a device, and reserve an address for it
+  postern device remove MAC          forget what is set for a device
   postern rules                      the nftables rules these settings mean
   postern check                      try those rules without loading them
   postern mend                       load them again where the kernel holds something else
+  postern look-again                 ask the kernel anew what it can do, after a package was installed
   postern export                     the settings as TOML, with their secrets
   postern import FILE [--dry-run]    replace the settings; FILE may be - for standard input
   postern claim --password-stdin     take a new box: set its first password
@@ -40,6 +51,9 @@ Exit status: 0 done, 1 refused (the reason is on standard error), 2 wrong usage.
 
 /// The packaged state directory.
 const STATE: &str = "/var/lib/postern";
+
+/// How often sessions are looked at again.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// What to do.
 pub enum Command {
@@ -65,6 +79,8 @@ pub enum Command {
 pub enum Verb {
     /// Settings below a key.
     Get(Option<String>),
+    /// VPN sessions, again and again.
+    Follow(Filter),
     /// Anything else: the answer shows itself.
     Plain(Request),
 }
@@ -96,6 +112,11 @@ struct Typed {
     limit: Option<u32>,
     to: Option<i64>,
     dry: bool,
+    filter: Option<String>,
+    skip: Option<u32>,
+    follow: bool,
+    ask: bool,
+    address: Option<String>,
 }
 
 /// Reads the command line.
@@ -107,6 +128,7 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Command, Usage> {
             Short('V') | Long("version") => {
                 return Err(Usage::Asked(format!("postern {}", env!("CARGO_PKG_VERSION"))));
             }
+            Long("ask") => typed.ask = true,
             Long("json") => typed.json = true,
             Long("door") => typed.door = Some(parser.value()?.into()),
             Long("state") => typed.state = Some(parser.value()?.into()),
@@ -114,7 +136,11 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Command, Usage> {
             Long("comment") => typed.comment = Some(word(parser.value()?)?),
             Long("limit") => typed.limit = Some(parser.value()?.parse()?),
             Long("to") => typed.to = Some(parser.value()?.parse()?),
+            Long("address") => typed.address = Some(word(parser.value()?)?),
             Long("dry-run") => typed.dry = true,
+            Long("filter") => typed.filter = Some(word(parser.value()?)?),
+            Long("skip") => typed.skip = Some(parser.value()?.parse()?),
+            Long("follow") => typed.follow = true,
             Value(value) if typed.verb.is_none() => typed.verb = Some(word(value)?),
             Value(value) => typed.words.push(word(value)?),
             _ => return Err(arg.unexpected().into()),
@@ -157,6 +183,34 @@ fn command(typed: Typed) -> Result<Command, Usage> {
                 revision.parse().map_err(|_| Usage::Wrong(format!("{revision:?} is no revision")))?,
             ),
         }),
+        ("sessions", []) => {
+            let limit = typed.limit.unwrap_or(0) as usize;
+            let text = typed.filter.clone().unwrap_or_default();
+            let filter = Filter { text, kind: None, skip: typed.skip.unwrap_or(0) as usize, limit };
+            if typed.follow { Verb::Follow(filter) } else { Verb::Plain(Request::Sessions { filter }) }
+        }
+        ("diagnose", []) => Verb::Plain(Request::Diagnose { device: None }),
+        ("diagnose", [device]) => {
+            let device = device.parse().map_err(|_| Usage::Wrong(format!("{device:?} is no address")))?;
+            Verb::Plain(Request::Diagnose { device: Some(device) })
+        }
+        ("session", [end, id]) if end == "end" => Verb::Plain(Request::EndSession { id: id.clone() }),
+        ("session", _) => return Err(Usage::Wrong("say: postern session end ID".to_owned())),
+        ("device", [what, mac, name]) if what == "add" => Verb::Plain(Request::SetDevice {
+            base_revision: None,
+            mac: mac.clone(),
+            name: name.clone(),
+            address: typed.address.clone().unwrap_or_default(),
+        }),
+        ("device", [what, mac]) if what == "remove" => {
+            Verb::Plain(Request::RemoveDevice { base_revision: None, mac: mac.clone() })
+        }
+        ("device", _) => {
+            return Err(Usage::Wrong(
+                "write: postern device add MAC NAME [--address ADDRESS], or postern device remove MAC"
+                    .to_owned(),
+            ));
+        }
         ("import", [file]) => {
             Verb::Plain(Request::Import { text: document(file)?, dry: typed.dry, base_revision: None })
         }
@@ -176,9 +230,12 @@ fn plain(verb: &str, typed: &Typed) -> Result<Request, Usage> {
         "status" => Request::Status,
         "confirm" => Request::Confirm { revision: None },
         "history" => Request::History { limit: typed.limit.unwrap_or(50) },
+        "devices" => Request::Devices,
+        "ports" => Request::Ports { ask: typed.ask },
         "rules" => Request::Rules,
         "check" => Request::Check,
         "mend" => Request::Mend,
+        "look-again" => Request::LookAgain,
         "export" => Request::Export,
         "claim-code" => Request::ClaimCode,
         "stop" => Request::Stop,
@@ -242,6 +299,7 @@ fn password_from_stdin() -> Result<String, Usage> {
 /// Asks the daemon and prints its answer. The error is what belongs on standard error.
 pub async fn ask(door: &Path, json: bool, verb: Verb) -> Result<(), String> {
     let request = match &verb {
+        Verb::Follow(filter) => return follow(door, json, filter).await,
         Verb::Get(_) => Request::Settings,
         Verb::Plain(request) => request.clone(),
     };
@@ -258,6 +316,33 @@ pub async fn ask(door: &Path, json: bool, verb: Verb) -> Result<(), String> {
     match std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("cannot write: {e}")),
         _ => Ok(()),
+    }
+}
+
+/// VPN sessions whenever something is new, until nobody reads any more. As JSON, one line each time.
+async fn follow(door: &Path, json: bool, filter: &Filter) -> Result<(), String> {
+    let daemon = Door::new(door.join(ADMIN));
+    let mut last = String::new();
+    loop {
+        let request = Request::Sessions { filter: filter.clone() };
+        let call = Call { ticket: None, source: None, attended: false, request };
+        let text = match daemon.call(call).await.map_err(|e| unreachable(door, &e))? {
+            Response::Refused(refusal) => return Err(show::refusal(&refusal, json)),
+            Response::Sessions(page) if json => {
+                serde_json::to_string(&page.sessions).map_err(|e| format!("cannot print: {e}"))? + "\n"
+            }
+            answer => show::answer(&answer, false)?,
+        };
+        if text != last {
+            let mut out = std::io::stdout();
+            let gap = if json || last.is_empty() { "" } else { "\n" };
+            let written = std::io::Write::write_all(&mut out, format!("{gap}{text}").as_bytes());
+            if written.and_then(|()| std::io::Write::flush(&mut out)).is_err() {
+                return Ok(());
+            }
+            last = text;
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 }
 

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postern::appliance::{Appliance, Options, TRIAL};
+use postern::appliance::{Appliance, Options, TRIAL, memory};
 use postern::door::server::Server;
 use postern::kernel::linux::Linux;
-use postern::kernel::{Kernel, Load};
+use postern::kernel::{Kernel, Load, udhcpc};
 use postern::log;
 use postern::login::Logins;
 use postern::ruleset;
@@ -20,6 +20,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// User and group of the web process.
 const WEB_GROUP: &str = "postern-web";
+/// Where the configuration of other daemons is written, in the directory of the door.
+const SERVICES: &str = "services";
 /// A commit takes 20 ms; a box that is short of everything may need seconds.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
 
@@ -28,6 +30,9 @@ const LAST_COMMIT: Duration = Duration::from_secs(10);
 pub async fn run(state: &Path, door: &Path) -> Result<(), String> {
     // What we create is ours alone unless we say otherwise: the store holds the password's hash.
     rustix::process::umask(Mode::from_raw_mode(0o077));
+    // The programs that we start run in the root directory.
+    let absolute = |path: &Path| std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()));
+    let (state, door) = (&absolute(state)?, &absolute(door)?);
     let make = |dir: &Path, mode| {
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -37,8 +42,9 @@ pub async fn run(state: &Path, door: &Path) -> Result<(), String> {
     };
     make(state, 0o700)?;
     make(door, 0o755)?;
+    udhcpc::end_left_over(state).await;
     let _alone = alone(state).await;
-    let kernel = Linux::new();
+    let kernel = Linux::with_services(&door.join(SERVICES), state);
     let (store, appliance) = match open(state, kernel).await {
         Ok(both) => both,
         Err(why) => {
@@ -52,6 +58,10 @@ pub async fn run(state: &Path, door: &Path) -> Result<(), String> {
     tokio::spawn(async move { watched.watch().await });
     let called = appliance.clone();
     tokio::spawn(async move { called.watch_calls().await });
+    let taught = appliance.clone();
+    tokio::spawn(async move { taught.watch_learnt().await });
+    let seen = appliance.clone();
+    tokio::spawn(async move { seen.watch_sessions().await });
     let logins = Logins::new(store.clone());
     if let Ok(code) = logins.claim_code().await {
         log::info(&format!("this box has no owner yet; its claim code is {code}"));
@@ -88,11 +98,12 @@ async fn alone(state: &Path) -> Option<OwnedFd> {
 }
 
 async fn open(state: &Path, kernel: Linux) -> Result<(Store, Appliance<Linux>), String> {
-    let store = Store::open(state).await.map_err(|e| {
+    let store = Store::rescue(state).await.map_err(|e| {
         let incident = log::incident(&e);
         format!("postern: {e} ({}; {incident})", state.display())
     })?;
-    let options = Options { trial_time: trial_time(), boot: boot_id() };
+    let options =
+        Options { trial_time: trial_time(), boot: boot_id(), memory: Some(state.join(memory::FILE)) };
     let appliance = Appliance::open(kernel, store.clone(), options)
         .await
         .map_err(|r| format!("postern: {}", r.message))?;

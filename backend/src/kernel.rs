@@ -3,16 +3,21 @@
 //! [`linux::Linux`] is the real one; [`fake::Fake`] records what it was told, for tests of the order of things.
 
 mod capabilities;
+mod carried;
 pub mod configure;
 mod conntrack;
+mod dnsmasq;
+mod elements;
 pub mod fake;
 mod fingerprint;
 mod links;
 pub mod linux;
 mod netlink;
 pub mod nft;
+mod process;
 mod sysctl;
 mod table;
+pub mod udhcpc;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -23,6 +28,7 @@ use tokio::sync::mpsc;
 
 pub use crate::ruleset::FlowMatch;
 use crate::ruleset::{Capabilities, Ruleset};
+use crate::services::{InternetLease, Served, Services};
 use crate::settings::names::{IfName, InterfaceAddress};
 
 /// The system below us. Every method is all or nothing: on an error the state is what it was before the call.
@@ -38,11 +44,63 @@ pub trait Kernel: Send + Sync + 'static {
     /// [`Load::Check`] nothing is changed: only what is there is returned.
     fn configure(&self, wanted: &Network, how: Load) -> impl Future<Output = Result<Network, Error>> + Send;
 
-    /// Reads back what is true: our table, its counters, the links, and the flows that match any of `flows`.
+    /// Reads back what is true: our table, its counters, the links, and the flows that match any of `flows`; if there are
+    /// any, also the flows that a helper announced, whatever their ports.
     fn observe(&self, flows: &[FlowMatch]) -> impl Future<Output = Result<Observation, Error>> + Send;
+
+    /// The devices that were spoken with on any link lately.
+    fn neighbours(&self) -> impl Future<Output = Result<Vec<Neighbour>, Error>> + Send;
 
     /// Deletes these conntrack entries (and with a PPTP control flow its GRE flows). Returns how many were there.
     fn end(&self, flows: &[Flow]) -> impl Future<Output = Result<usize, Error>> + Send;
+
+    /// Puts elements into our sets and maps, each with its whole time to live; one whose key is there gets the new value. Not all
+    /// or nothing: returns how many the kernel took.
+    fn teach(
+        &self,
+        elements: &BTreeMap<String, Vec<Element>>,
+    ) -> impl Future<Output = Result<usize, Error>> + Send;
+
+    /// At most `most` of the conntrack entries that match any of `wanted` or that a helper announced, with their age.
+    fn entries(
+        &self,
+        wanted: &[FlowMatch],
+        most: usize,
+    ) -> impl Future<Output = Result<Entries, Error>> + Send;
+
+    /// At most `most` elements of each of these sets and maps of our table. One that is not there has none.
+    fn elements(
+        &self,
+        sets: &[&'static str],
+        most: usize,
+    ) -> impl Future<Output = Result<BTreeMap<&'static str, Vec<Element>>, Error>> + Send;
+
+    /// What this device has received and sent since it was made; none: it is not there.
+    fn carried(&self, device: &IfName) -> impl Future<Output = Option<(Counter, Counter)>> + Send;
+
+    /// Makes other daemons do what `wanted` says, and nothing else: started, told to read anew, or ended. Nothing is done
+    /// where it is so already. A program that is not installed is no error: [`Kernel::served`] says so. With
+    /// [`Load::Check`] they only say whether they could.
+    fn serve(&self, wanted: &Services, how: Load) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// How they are, and what they know.
+    fn served(&self, wanted: &Services) -> Served;
+
+    /// Waits until the lease of the internet port has come, changed or gone; see [`Self::served`].
+    fn lease_changed(&self) -> impl Future<Output = ()> + Send;
+
+    /// Asks the provider again for the address: the cable was out, or leads elsewhere now.
+    fn renew_lease(&self);
+
+    /// What a DHCP server on each of these ports would lend us, for those where one answers within seconds. Nothing of it is
+    /// used. Whoever lent it keeps it for our hardware address for a while.
+    fn offers(&self, devices: &[IfName]) -> impl Future<Output = Result<Vec<InternetLease>, Error>> + Send;
+
+    /// Speed of a port in megabits a second, if its driver tells.
+    fn speed(&self, device: &IfName) -> Option<u32>;
+
+    /// Deletes the conntrack entries that are translated to this address of ours, which it no longer has. Returns how many.
+    fn forget(&self, address: Ipv4Addr) -> impl Future<Output = Result<usize, Error>> + Send;
 
     /// What becomes of conntrack entries from now on, of those only whose rule asked for it (`ct event set`): ordinary
     /// traffic wakes nobody. The channel closes when the kernel can tell no more; then ask anew.
@@ -61,7 +119,11 @@ pub enum Load {
 /// The part of the network configuration that we own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
-    /// Links with their IPv4 addresses. Links not named here are not touched.
+    /// Bridges that shall be there, or shall not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bridges: Vec<Bridge>,
+    /// Links with their IPv4 addresses. Links not named here are not touched. One that is named here and is a bridge that
+    /// shall not be there may be missing.
     pub links: Vec<Link>,
     /// IPv4 default route; outer `None`: not touched, inner `None`: there shall be none through a device in `links`.
     pub default_route: Option<Option<DefaultRoute>>,
@@ -78,6 +140,53 @@ pub struct Link {
     pub addresses: Vec<InterfaceAddress>,
     /// Whether it is administratively up.
     pub up: bool,
+    /// Largest packet in bytes; none: not touched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// Hardware address; none: not touched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<[u8; 6]>,
+    /// Whether it is a port of a bridge.
+    #[serde(default, skip_serializing_if = "Member::is_untouched")]
+    pub member: Member,
+}
+
+/// Whether a link is a port of a bridge.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Member {
+    /// As it is.
+    #[default]
+    Untouched,
+    /// Of none.
+    OfNone,
+    /// Of this one.
+    Of(IfName),
+}
+
+impl Member {
+    fn is_untouched(&self) -> bool {
+        *self == Self::Untouched
+    }
+}
+
+impl Link {
+    /// One that is up and has these addresses; the rest is not touched.
+    pub fn new(name: IfName, addresses: Vec<InterfaceAddress>) -> Self {
+        Self { name, addresses, up: true, mtu: None, mac: None, member: Member::Untouched }
+    }
+}
+
+/// A bridge, which joins ports into one network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bridge {
+    /// Its name.
+    pub name: IfName,
+    /// Whether it is there.
+    pub there: bool,
+    /// Its hardware address when it is made: else it takes the lowest of its ports', and another when that one leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<[u8; 6]>,
 }
 
 /// The IPv4 default route.
@@ -130,7 +239,7 @@ pub struct Counter {
 }
 
 /// A link of the system.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenLink {
     /// Its name as the kernel gives it (may be one that [`IfName`] refuses).
     pub name: String,
@@ -144,6 +253,35 @@ pub struct SeenLink {
     pub mac: Option<[u8; 6]>,
     /// Kernel's index, needed to bind to a link-local address.
     pub index: u32,
+    /// The hardware address that is burnt in, if the driver tells it.
+    #[serde(default)]
+    pub own_mac: Option<[u8; 6]>,
+    /// Largest packet in bytes.
+    #[serde(default)]
+    pub mtu: u32,
+    /// What it is if it is no real port (`bridge`, `vlan`, `wireguard`), in the kernel's word (IFLA_INFO_KIND).
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// Index of the bridge, or its like, that it belongs to.
+    #[serde(default)]
+    pub master: Option<u32>,
+    /// It speaks Ethernet.
+    #[serde(default)]
+    pub ethernet: bool,
+}
+
+/// A device that this box has spoken with on a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Index of the link.
+    pub device: u32,
+    /// Its hardware address.
+    pub mac: [u8; 6],
+    /// Its address.
+    pub address: IpAddr,
+    /// Seconds since it last answered. The kernel begins to count a minute early for one that it only heard of
+    /// (`neigh_alloc`).
+    pub seen_seconds: u32,
 }
 
 /// What became of a conntrack entry.
@@ -176,6 +314,8 @@ pub struct Flow {
     pub zone: u16,
     /// The helper attached to it, for example `pptp`.
     pub helper: Option<String>,
+    /// The connection whose helper announced this one.
+    pub announced_by: Option<Announcer>,
     /// A packet has come back (IPS_SEEN_REPLY).
     pub answered: bool,
     /// TCP only: `TCP_CONNTRACK_*` state number of nf_conntrack_tcp.h; 3 is ESTABLISHED.
@@ -188,6 +328,17 @@ pub struct Flow {
     pub handle: FlowHandle,
 }
 
+/// The connection that announced another one; it may be gone already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcer {
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Port of the destination of its first packet.
+    pub server_port: u16,
+    /// CTA_TUPLE_MASTER as it came: the announcer's CTA_TUPLE_ORIG.
+    pub tuple: Vec<u8>,
+}
+
 /// What the kernel needs to find one conntrack entry again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FlowHandle {
@@ -197,6 +348,67 @@ pub struct FlowHandle {
     pub family: u8,
     /// CTA_TUPLE_ORIG as it came.
     pub tuple: Vec<u8>,
+}
+
+/// A conntrack entry with what the kernel tells of its age.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The entry itself.
+    pub flow: Flow,
+    /// Source of the answers, with its port (GRE: its key): of what the internet began, the device at home.
+    pub answers_from: (IpAddr, u16),
+    /// Seconds since 1970 of its first packet; none where `nf_conntrack_timestamp` is off.
+    pub since: Option<i64>,
+    /// Seconds until the kernel forgets it.
+    pub rest: Option<u32>,
+    /// The kernel keeps it for long (IPS_ASSURED).
+    pub assured: bool,
+    /// Its packets and bytes are counted (`nf_conntrack_acct` was on when it began).
+    pub counted: bool,
+}
+
+/// Conntrack entries of one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// Those that matched, in the kernel's order.
+    pub entries: Vec<Entry>,
+    /// Those that matched and were too many.
+    pub left_out: u64,
+    /// Entries in all.
+    pub all: u64,
+    /// How many fit.
+    pub room: u64,
+    /// What the kernel gives an entry after each packet.
+    pub timeouts: Timeouts,
+}
+
+/// Seconds that the kernel gives an entry after each of its packets; none where it does not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// UDP, before and after it is assured.
+    pub udp: [Option<u32>; 2],
+    /// GRE, before and after it is assured.
+    pub gre: [Option<u32>; 2],
+    /// Protocols without a timer of their own: ESP, AH, L2TPv3.
+    pub other: Option<u32>,
+}
+
+/// One element of a set or a map that rules fill.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Element {
+    /// Its key; each part of a concatenation begins at a multiple of four bytes.
+    pub key: Vec<u8>,
+    /// Of a map: what it leads to.
+    pub data: Vec<u8>,
+    /// Milliseconds that it lives when nothing renews it, if its set does not say so.
+    pub timeout_ms: Option<u64>,
+    /// Milliseconds until it is forgotten.
+    #[serde(skip)]
+    pub rest_ms: Option<u64>,
+    /// What its counter has counted, if it has one.
+    #[serde(skip)]
+    pub counted: Option<Counter>,
 }
 
 /// Why the system refused.
@@ -229,6 +441,12 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// dnsmasq said no, or did not come up; its own words.
+    #[error("DHCP and DNS could not be set up: dnsmasq says: {0}")]
+    Service(String),
+    /// The DHCP client of the internet port could not be started or ended.
+    #[error("the DHCP client of the internet port could not be set up: {0}")]
+    DhcpClient(String),
     /// An answer that does not parse.
     #[error("an answer of the kernel was not understood: {0}")]
     Answer(String),

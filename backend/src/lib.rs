@@ -9,16 +9,20 @@
 //!                                  SQLite
 //! ```
 //!
-//! Arrows never turn back: `door → login → appliance → {store, kernel} → ruleset → settings`; [`log`] is used by all.
-//! [`settings`] and [`ruleset`] do no I/O and read no clock. This crate knows no HTTP.
+//! Arrows never turn back: `door → login → appliance → {store, sessions → kernel} → {ruleset, services} → settings`; [`log`] is
+//! used by all.
+//! [`settings`], [`ruleset`] and [`services`] do no I/O and read no clock. This crate knows no HTTP.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod appliance;
+pub mod diagnosis;
 pub mod door;
 pub mod kernel;
 pub mod log;
 pub mod login;
 pub mod ruleset;
+pub mod services;
+pub mod sessions;
 pub mod settings;
 pub mod store;

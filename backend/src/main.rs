@@ -3,11 +3,26 @@
 mod cli;
 mod daemon;
 
+use std::path::Path;
 use std::process::ExitCode;
+
+use postern::kernel::udhcpc;
 
 use cli::{Command, Usage};
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    if let Some(name) =
+        words.next().filter(|name| Path::new(name).file_name() == Some(udhcpc::EVENT.as_ref()))
+    {
+        return match udhcpc::event(Path::new(&name), &words.next().unwrap_or_default()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("postern: {why}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let command = match cli::parse(lexopt::Parser::from_env()) {
         Ok(command) => command,
         Err(Usage::Asked(text)) => {

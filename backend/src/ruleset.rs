@@ -8,10 +8,14 @@
 //! deleting and making the table anew does (the kernel arms a new chain's drop policy only at the end of the commit).
 //! Hence every ruleset has the same chains, whatever it allows.
 
+mod attempts;
+mod capabilities;
 mod deny;
+mod ended;
 mod forward;
 #[cfg(test)]
 mod golden;
+pub mod helpers;
 mod input;
 mod learnt;
 #[cfg(test)]
@@ -29,32 +33,17 @@ use std::fmt;
 use crate::settings::names::IfName;
 use crate::settings::{Role, Settings};
 
+pub use attempts::{REMEMBERED, Switch, tried_by};
+pub use capabilities::{Capabilities, Feature};
 pub use deny::deny;
-pub use passthrough::{PassthroughFlows, ended_by, passthrough_flows};
+pub use ended::hold_off;
+pub use helpers::Helper;
+pub use passthrough::{CONFIRMED, KEPT, learns};
+pub use passthrough::{PassthroughFlows, ended_by, let_in_ended_by, passthrough_flows};
 pub use sysctls::sysctls;
 pub use table::{ABOUT, Counter, SCHEMA};
 
 use table::Table;
-
-/// What this kernel and its nft can do, asked of them and never guessed (see `kernel/capabilities.rs`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Capabilities {
-    /// `ct helper` of type `pptp` can be made: NF_CONNTRACK_PPTP is there.
-    pub pptp_helper: bool,
-    /// Each client of one IPsec server can have a conntrack zone of its own: `ct zone set`, raw payload, `fib`,
-    /// sets and maps that rules fill.
-    pub many_clients: bool,
-    /// A rule can ask that a conversation's end be told (`ct event set`): NF_CONNTRACK_EVENTS is there.
-    pub events: bool,
-}
-
-impl Capabilities {
-    /// Whether nothing is missing.
-    pub fn complete(&self) -> bool {
-        let Self { pptp_helper, many_clients, events } = self;
-        *pptp_helper && *many_clients && *events
-    }
-}
 
 /// One whole `inet postern` table as nft text: a transaction that `nft -f -` takes as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,7 +120,7 @@ impl Sides {
     }
 
     /// Matches what goes from one device of the home to another.
-    fn at_home(&self) -> String {
+    fn is_device(&self) -> String {
         format!("iifname \"{0}\" oifname \"{0}\"", self.local)
     }
 }
@@ -143,10 +132,15 @@ pub fn compile(settings: &Settings, capabilities: &Capabilities) -> Ruleset {
         return absent();
     }
     let Some(sides) = Sides::of(settings) else { return deny(settings) };
-    let mut table = Table::new("role router", capabilities.pptp_helper);
+    let mut table = Table::new("role router");
+    if capabilities.knows(Helper::Pptp) {
+        table.helper(Helper::Pptp);
+    }
     input::rules(&mut table, &sides, settings);
     passthrough::shortcut(&mut table, &sides, settings, capabilities);
-    forward::rules(&mut table, &sides);
+    let helpers = !helpers::on(settings, capabilities).is_empty();
+    forward::rules(&mut table, &sides, settings, helpers);
+    helpers::rules(&mut table, &sides, settings, capabilities);
     passthrough::rules(&mut table, &sides, settings, capabilities);
     nat::rules(&mut table, &sides);
     table.ruleset()

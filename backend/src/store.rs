@@ -5,9 +5,10 @@
 //! that only one daemon can hold the store.
 
 mod account;
+mod rescue;
 mod revisions;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::SqlSafeStr;
@@ -17,6 +18,7 @@ use sqlx::sqlite::{
     SqlitePoolOptions, SqliteSynchronous,
 };
 
+pub use rescue::Condition;
 pub use revisions::{Before, Difference, NewRevision, Revision, RevisionState, Stored};
 
 /// The store's file in the state directory.
@@ -29,6 +31,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "init", include_str!("../../migra
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: SqlitePool,
+    /// Where it lies; none: in memory.
+    dir: Option<PathBuf>,
+    condition: Condition,
 }
 
 /// Why the store could not do it. Nothing is half done: each method is one transaction.
@@ -40,6 +45,9 @@ pub enum Error {
     /// The schema could not be brought up to date.
     #[error("the settings store has a schema that this version does not understand")]
     Schema(#[from] sqlx::migrate::MigrateError),
+    /// SQLite says that its file is damaged.
+    #[error("the settings store is damaged: {0}")]
+    Damaged(String),
     /// A document in the store does not parse.
     #[error("revision {id} in the settings store is damaged")]
     Document {
@@ -54,7 +62,8 @@ pub enum Error {
 impl Store {
     /// Opens the store in `dir`, makes it if it is not there, and brings its schema up to date.
     pub async fn open(dir: &Path) -> Result<Self, Error> {
-        Self::connect(SqliteConnectOptions::new().filename(dir.join(FILE)).create_if_missing(true)).await
+        let options = SqliteConnectOptions::new().filename(dir.join(FILE)).create_if_missing(true);
+        Ok(Self { dir: Some(dir.to_owned()), ..Self::connect(options).await? })
     }
 
     /// A store in memory, for tests.
@@ -83,7 +92,7 @@ impl Store {
             .connect_with(options)
             .await?;
         migrator().run(&pool).await?;
-        Ok(Self { pool })
+        Ok(Self { pool, dir: None, condition: Condition::default() })
     }
 
     /// Closes the file. Nothing is lost without it; the WAL is tidied.

@@ -104,6 +104,22 @@ impl Form {
         self
     }
 
+    /// Picks the radio button `value` among those of this name.
+    ///
+    /// # Panics
+    /// When there is no such button.
+    #[track_caller]
+    #[must_use]
+    pub fn choose(mut self, name: &str, value: &str) -> Self {
+        let mut found = false;
+        for (_, is, sent) in self.fields.iter_mut().filter(|(known, ..)| known == name) {
+            *sent = is == value;
+            found |= *sent;
+        }
+        assert!(found, "the form {:?} has no button `{name}` = `{value}`: {:?}", self.action, self.fields);
+        self
+    }
+
     /// The same form without this field: what an attacker would send who cannot read the page.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {

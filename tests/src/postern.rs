@@ -289,6 +289,26 @@ impl Postern {
         assert!(daemon.wait_end(wait::SOON).is_some(), "a killed daemon ends");
     }
 
+    /// Ends the daemon as a box that goes down does, by SIGTERM, and waits for it.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[track_caller]
+    pub fn end_daemon(&mut self) {
+        let daemon = self.daemon.as_mut().expect("the daemon runs");
+        daemon.signal(Signal::TERM);
+        assert!(
+            daemon.wait_end(wait::SOON).is_some(),
+            "a daemon that is told to end ends:\n{}",
+            daemon.said()
+        );
+    }
+
+    /// Deletes what the daemon keeps of what packets have taught the rules, if it has kept anything.
+    pub fn forget_learnt(&self) {
+        self.router.ok(&["rm", "-f", &format!("{STATE}/learnt.json")]);
+    }
+
     /// `postern stop`, and waits for the daemon's end.
     ///
     /// # Panics

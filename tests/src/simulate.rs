@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lab::sim::{Plan, SCENARIOS};
+use lab::sim::{Plan, Rekey, SCENARIOS};
 use lab::{Lab, Nat};
 use lexopt::prelude::*;
 
 /// What `sim` takes.
 const USAGE: &str = "usage: postern-lab sim [--rules FILE] [--scenario NAME] [--clients N] [--servers N] [--seconds N] [--packets N]
-                       [--seed N] [--loss PER-MILLE] [--stream-hz N] [--set KEY=VALUE]... [--show]
---rules FILE: nft text for the lab's router (lan0, wan0) instead of Postern; --set: settings of Postern; --show: the table at the end";
+                       [--seed N] [--loss PER-MILLE] [--stream-hz N] [--spread SECONDS] [--rekey SECONDS] [--set KEY=VALUE]... [--show]
+--rules FILE: nft text for the lab's router (lan0, wan0) instead of Postern; --rekey: at the earliest after so long, at three times that
+at the latest, in a scenario with rekeys; --set: settings of Postern; --show: the table at the end";
 
 /// What one option changes in a plan.
 type Change = Box<dyn FnOnce(&mut Plan)>;
@@ -83,6 +84,11 @@ fn change(option: &str, number: u64) -> Result<Change, lexopt::Error> {
         "seed" => Box::new(move |plan| plan.seed = number),
         "loss" => Box::new(move |plan| plan.loss = number),
         "stream-hz" => Box::new(move |plan| plan.stream_hz = number),
+        "spread" => Box::new(move |plan| plan.spread = Duration::from_secs(number)),
+        "rekey" => Box::new(move |plan| {
+            let every = (Duration::from_secs(number), Duration::from_secs(3 * number));
+            plan.rekey = plan.rekey.map(|rekey| Rekey { every, ..rekey });
+        }),
         _ => return Err(format!("there is no --{option}\n{USAGE}").into()),
     })
 }

@@ -1,8 +1,10 @@
 //! The programs that run inside the lab, as subcommands of `postern-lab`. They write one JSON object per line.
 
+mod dhcp_server;
 mod dialogue;
 mod echo;
 mod fetch;
+mod files;
 mod flow;
 mod forge;
 mod hail;
@@ -42,6 +44,9 @@ pub const USAGE: &str = "usage: postern-lab demo [--port PORT] [--claimed]
        postern-lab pptp-call ADDRESS:PORT [--from ADDRESS] [--id N] [--end fin|rst|clear] [--after-ms N]
        postern-lab l2tp-server PORT [--same]             answers each caller from a port of its own
        postern-lab l2tp-call ADDRESS:PORT [--from ADDRESS:PORT]
+       postern-lab ftp-server PORT                       FTP with two files, hello and long
+       postern-lab tftp-server PORT                      TFTP with one file
+       postern-lab dhcp-server LENDS BROADCAST NUMBER=HEX...  a DHCP server that says anything
        postern-lab hold                                  holds a lab's namespaces
 KIND is udp:PORT, tcp:PORT or ip:PROTOCOL";
 
@@ -59,10 +64,13 @@ pub fn run(name: &str, mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
         "listen" => listen::listen()?,
         "dialogue" => dialogue::dialogue(&mut words)?,
         "torrent" => torrent::torrent(&mut words)?,
+        "dhcp-server" => dhcp_server::dhcp_server(&mut words)?,
         "pptp-server" => pptp::server(&mut words)?,
         "l2tp-server" => l2tp::server(&mut words)?,
         "l2tp-call" => l2tp::call(&mut words)?,
         "pptp-call" => pptp::call(&mut words)?,
+        "ftp-server" => files::ftp(&mut words)?,
+        "tftp-server" => files::tftp(&mut words)?,
         "echo" => echo::echo(&kinds(&mut words)?)?,
         "probe" | "flow" | "steady" => {
             let options = Options::parse(&mut words)?;

@@ -125,6 +125,21 @@ impl Visitor {
         }
     }
 
+    /// Opens the page and sends its form that goes to `action`, as it stands.
+    ///
+    /// # Panics
+    /// When the page has none.
+    #[track_caller]
+    pub fn press(&mut self, path: &str, action: &str) -> Response {
+        let page = self.get(path);
+        let form =
+            Form::all(&page.body).into_iter().find(|form| form.method == "post" && form.action == action);
+        match form {
+            Some(form) => self.submit(path, &form),
+            None => panic!("{path} ({}) has no form to {action}:\n{}", page.status, page.body),
+        }
+    }
+
     /// The cookies it holds now, as name and value.
     #[must_use]
     pub fn cookies(&self) -> &[(String, String)] {

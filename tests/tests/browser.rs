@@ -87,6 +87,29 @@ fn the_owner_claims_the_box_ticks_pptp_sees_the_call_and_ends_it() {
     assert_eq!(pptp(&browser, "data-effect"), "working");
     picture("passthrough-working");
 
+    browser.open("http://192.168.1.1/vpn-sessions");
+    browser.wait_for("[data-session] form");
+    let mut pings = call.ping_on(server.inner);
+    picture("sessions");
+    // What changes does so without a reload, and a second call appears by itself.
+    let mut second = lab.host("phone").pptp_call(address("server1"), &CallOptions::default());
+    second.wait_up();
+    browser.wait_for("[data-session] + [data-session]");
+    browser.wait_for("svg.rate polyline");
+    picture("sessions-live");
+    let _ = pings.wait_end(Duration::from_millis(1));
+    browser.open("http://192.168.1.1/diagnose");
+    browser.wait_for("svg.seq");
+    picture("diagnose");
+    browser.open("http://192.168.1.1/vpn-sessions");
+    browser.wait_for("[data-session] + [data-session] form");
+    browser.click("[data-session] + [data-session] button");
+    browser.wait_for(".flash");
+    // Its program is told with the next packet that it sends.
+    assert!(!second.ping(server.inner) && second.ends_within(Duration::from_secs(5)), "{}", second.said());
+    browser.open(page);
+    browser.wait_for(BOX);
+
     browser.click(BOX);
     browser.submit(BOX);
     wait_shows(&browser, page, "data-effect", "blocked");

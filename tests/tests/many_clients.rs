@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lab::sim::{First, Pattern, Plan, Report, Side};
-use lab::{Lab, Nat, figures};
+use lab::sim::{Crowd, First, Pattern, Plan, Rekey, Report, Side};
+use lab::{Lab, Nat, Postern, figures};
 
 /// Keeps the figures of a run.
 fn keep(name: &str, plan: &Plan, report: &Report) {
@@ -30,14 +30,14 @@ fn told_apart(report: &Report) {
     assert!(report.longest_wrong < Duration::from_secs(10), "a wrong binding heals:\n{report}");
 }
 
-/// After rekeying: an SPI whose probation has lapsed while its server goes on using it can fall into another client's turn
-/// (backend/POLICY.md, "known not to hold yet"). Rare, and taken back.
+/// After a rekeying every few seconds: an SPI whose probation has lapsed while its server goes on using it can fall into another
+/// client's turn (backend/POLICY.md, "what does not hold"). Rare, and taken back.
 #[track_caller]
 fn taken_back(report: &Report) {
     assert_eq!((report.ike_wrong, report.ike_port_moved, report.untranslated), (0, 0, 0), "\n{report}");
     assert!(report.longest_wrong < Duration::from_secs(10), "a wrong binding heals:\n{report}");
     let wrong = report.wrong.all() - report.wrong.inherited;
-    assert!(wrong * 20 < report.right, "wrong is rare:\n{report}");
+    assert!(wrong * 50 < report.right, "wrong is rare:\n{report}");
 }
 
 /// As `told_apart`, everybody was served, and nothing that had worked was lost.
@@ -92,9 +92,31 @@ fn two_and_ten_clients_that_start_at_once_are_served() {
 /// Their senders wait twice as long after each packet that was held back, so the last ones are not served within this time;
 /// the figures say how many are.
 #[test]
-fn of_hundreds_that_start_at_once_nobody_gets_what_is_anothers() {
+fn of_forty_that_start_at_once_nobody_gets_what_is_anothers() {
     assert!(start(40, 40).served >= 25);
-    assert!(start(250, 60).served >= 60);
+}
+
+/// A loaded machine may be slower than the tail of a turn; then a rekeying at the wrong moment is taken back.
+#[test]
+fn in_a_million_packets_of_250_clients_all_are_served_and_nothing_goes_wrong() {
+    let plan = Plan { time: Duration::from_secs(300), ..Plan::million() };
+    let report = play("million", plan);
+    told_apart(&report);
+    assert!(report.sent >= 1_000_000, "\n{report}");
+    assert_eq!((report.served, report.never_served), (250, 0), "\n{report}");
+    assert!(report.wrong.all() * 10_000 < report.right, "\n{report}");
+}
+
+#[test]
+fn streams_of_twenty_clients_stay_where_they_belong_through_losses_and_rekeys() {
+    let rekey = Plan::million()
+        .rekey
+        .map(|rekey| Rekey { every: (Duration::from_secs(40), Duration::from_secs(120)), ..rekey });
+    let report =
+        play("streams", Plan { clients: 20, time: Duration::from_secs(90), rekey, ..Plan::million() });
+    told_apart(&report);
+    assert!(report.wrong.all() * 1000 < report.right, "\n{report}");
+    assert_eq!(report.served, 20, "\n{report}");
 }
 
 #[test]
@@ -150,23 +172,15 @@ fn swaps_and_restarts_of_the_daemon_lose_no_packet_of_live_tunnels() {
     assert_eq!((report.wrong.all(), report.ike_lost), (0, 0), "\n{report}");
 }
 
-#[test]
-fn after_a_reboot_of_the_router_all_are_served_again() {
-    let lab = Lab::new();
-    let mut postern = lab.postern_router();
-    // Streams that a server goes on sending to clients who are silent are not healed: nothing tells whose they are.
-    let patterns = vec![Pattern::Ping, Pattern::Talk];
-    let plan = Plan { clients: 5, patterns, time: Duration::from_secs(90), ..Plan::default() };
-    let crowd = lab.crowd(plan.clone());
-    assert!(crowd.wait(Duration::from_secs(25), |report| report.served == 5), "\n{}", crowd.report());
-    // A router that is switched off forwards nothing.
+/// A router that is switched off and on again: it forwards nothing meanwhile, and its kernel knows nothing afterwards.
+fn reboot(lab: &Lab, postern: &mut Postern, crowd: &Crowd, ended: impl FnOnce(&mut Postern)) {
     let router = lab.router();
     let off = "table netdev off {
         chain lan0 {\ntype filter hook ingress device lan0 priority -500; policy drop;\n}
         chain wan0 {\ntype filter hook ingress device wan0 priority -500; policy drop;\n}\n}";
     router.ok_with(&["nft", "-f", "-"], off);
     crowd.forget();
-    postern.crash_daemon();
+    ended(postern);
     router.ok(&["nft", "delete", "table", "inet", "postern"]);
     router.ok(&["conntrack", "-F"]);
     postern.start_daemon();
@@ -175,9 +189,47 @@ fn after_a_reboot_of_the_router_all_are_served_again() {
     router.ok(&["conntrack", "-F"]);
     crowd.forget();
     router.ok(&["nft", "delete", "table", "netdev", "off"]);
-    let all = |report: &Report| report.again.as_ref().is_some_and(|again| again.served == again.sessions);
-    assert!(crowd.wait(Duration::from_secs(40), all), "\n{}", crowd.report());
+}
+
+/// Everybody has been served again.
+fn all_again(report: &Report) -> bool {
+    report.again.as_ref().is_some_and(|again| again.served == again.sessions)
+}
+
+/// The power was cut before anything could be kept.
+#[test]
+fn after_a_reboot_of_a_router_that_remembers_nothing_all_are_served_again() {
+    let lab = Lab::new();
+    let mut postern = lab.postern_router();
+    // Streams that a server goes on sending to clients who are silent are not healed: nothing tells whose they are.
+    let patterns = vec![Pattern::Ping, Pattern::Talk];
+    let plan = Plan { clients: 5, patterns, time: Duration::from_secs(90), ..Plan::default() };
+    let crowd = lab.crowd(plan.clone());
+    assert!(crowd.wait(Duration::from_secs(25), |report| report.served == 5), "\n{}", crowd.report());
+    reboot(&lab, &mut postern, &crowd, |postern| {
+        postern.crash_daemon();
+        postern.forget_learnt();
+    });
+    assert!(crowd.wait(Duration::from_secs(40), all_again), "\n{}", crowd.report());
     let report = crowd.stop();
     keep("reboot", &plan, &report);
     assert_eq!(report.wrong.told_apart, 0, "\n{report}");
+}
+
+/// What is confirmed is kept over a reboot: streams of the server too reach whom they are for, and nobody else.
+#[test]
+fn after_a_reboot_live_tunnels_go_on_where_they_were() {
+    let lab = Lab::new();
+    let mut postern = lab.postern_router();
+    let plan = Plan { clients: 20, time: Duration::from_secs(150), ..Plan::default() };
+    let crowd = lab.crowd(plan.clone());
+    assert!(crowd.wait(Duration::from_secs(60), |report| report.served == 20), "\n{}", crowd.report());
+    // What was confirmed just now is confirmed when the client has spoken and was answered again.
+    std::thread::sleep(Duration::from_secs(8));
+    reboot(&lab, &mut postern, &crowd, Postern::end_daemon);
+    let wrong = crowd.report().wrong.all();
+    assert!(crowd.wait(Duration::from_secs(10), all_again), "\n{}", crowd.report());
+    let report = crowd.stop();
+    keep("reboot-kept", &plan, &report);
+    assert_eq!(report.wrong.all(), wrong, "\n{report}");
 }

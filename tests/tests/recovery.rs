@@ -5,9 +5,6 @@ use std::time::Duration;
 use lab::wait::{self, now_ms};
 use lab::{Kind, Lab, Postern, address};
 
-/// Files of the store in the lab.
-const STORE: [&str; 2] = ["/run/postern/state/postern.db", "/run/postern/state/postern.db-wal"];
-
 #[track_caller]
 fn settles(postern: &Postern, field: &str, value: &str) {
     let mut last = String::new();
@@ -33,33 +30,6 @@ fn the_admin_page_answers_again_after_either_process_was_killed() {
         assert!(answered.is_some(), "no page after the daemon was killed:\n{}", postern.web_said());
     }
     postern.start_web(&lab); // ends the old one and waits for the page
-}
-
-#[test]
-fn a_store_that_cannot_be_read_denies_on_a_fresh_kernel_and_keeps_the_rules_on_a_running_one() {
-    let lab = Lab::new();
-    let mut postern = lab.postern_router();
-    let _server = lab.host("server1").echo(&[Kind::Udp(7000)]);
-    let laptop = lab.host("laptop1");
-    let reaches = || laptop.probe(Kind::Udp(7000), address("server1")).answered;
-    assert_eq!(reaches(), 1, "the probe works");
-    postern.crash_daemon();
-    for file in STORE {
-        lab.outer()
-            .write(file, "this is not a database, and was one before the lightning struck".repeat(200));
-    }
-    let start = ["postern", "daemon", "--state", "/run/postern/state", "--door", "/run/postern/door"];
-    let refused = lab.router().run(&start);
-    assert!(!refused.ok(), "a damaged store was taken");
-    assert_eq!(reaches(), 1, "rules that run are left alone: {refused:?}");
-    // As after a reboot: no table, but something else has switched forwarding on.
-    lab.router().ok(&["nft", "delete", "table", "inet", "postern"]);
-    let refused = lab.router().run(&start);
-    assert!(!refused.ok() && format!("{refused:?}").contains("cannot be read"), "{refused:?}");
-    assert!(lab.router().ok(&["nft", "list", "ruleset"]).contains("postern schema 2, deny"));
-    assert_eq!(laptop.knock(Kind::Udp(7000), address("server1")).answered, 0, "it forwards");
-    let outside = lab.host("attacker").knock(Kind::Udp(7000), [192, 168, 1, 101]);
-    assert_eq!(outside.answered, 0);
 }
 
 #[test]

@@ -161,6 +161,57 @@ fn ticking_pptp_and_saving_makes_it_true_in_the_kernel_and_says_so() {
 }
 
 #[test]
+fn ticking_ftp_among_the_other_helpers_makes_it_true_in_the_kernel_and_says_so() {
+    const HELPERS: &str = "/security/helpers";
+    let lab = Lab::new();
+    let postern = router(&lab, true);
+    let mut owner = logged_in(&lab, &postern);
+    let in_kernel = || {
+        postern.table().is_some_and(|table| {
+            table.contains("tcp dport 21 ct direction original ct state new ct helper set \"ftp\"")
+        })
+    };
+    for (on, effect, said) in
+        [(true, "ready", "The helper for FTP is on"), (false, "blocked", "The helper for FTP is off")]
+    {
+        assert_eq!(in_kernel(), !on);
+        let form = owner.form(HELPERS, "base_revision");
+        assert_eq!(form.value("helpers.ftp").is_some(), !on);
+        sent_to(&owner.submit(HELPERS, &form.tick("helpers.ftp", on)), HELPERS);
+        assert_eq!((postern.ok(&["get", "helpers.ftp"]).trim(), in_kernel()), (on.to_string().as_str(), on));
+        let page = owner.get(HELPERS).body;
+        assert!(page.contains(said), "{page}");
+        let shown = format!("data-helper=\"ftp\" data-effect=\"{effect}\"");
+        assert!(page.contains(&shown), "{shown}: {page}");
+        // One box does not tick another.
+        assert_eq!(page.matches("data-effect=\"ready\"").count(), usize::from(on), "{page}");
+    }
+}
+
+#[test]
+fn the_switches_for_several_ipsec_devices_and_strict_ipv6_are_true_in_the_kernel() {
+    let lab = Lab::new();
+    let postern = router(&lab, true);
+    let mut owner = logged_in(&lab, &postern);
+    let (many, strict) = ("passthrough.ipsec.many_clients", "firewall.ipv6_ipsec");
+    let zones =
+        || postern.table().is_some_and(|table| table.contains("ct zone set ip saddr . esp spi map @esp_in"));
+    let comes_in = || postern.table().is_some_and(|table| table.contains("RFC 6092"));
+    assert_eq!((zones(), comes_in()), (true, true), "the factory state");
+    assert!(owner.get(PAGE).body.contains("data-many-clients=\"in-force\""));
+    let form = owner.form(PAGE, many);
+    assert!(form.value(many).is_some() && form.value(strict).is_none());
+    sent_to(&owner.submit(PAGE, &form.tick(many, false).tick(strict, true)), PAGE);
+    assert_eq!((zones(), comes_in()), (false, false));
+    assert_eq!((postern.ok(&["get", many]).trim(), postern.ok(&["get", strict]).trim()), ("false", "strict"));
+    assert!(owner.get(PAGE).body.contains("data-many-clients=\"no\""));
+    let form = owner.form(PAGE, many);
+    assert!(form.value(many).is_none() && form.value(strict).is_some(), "the page shows what was saved");
+    sent_to(&owner.submit(PAGE, &form.tick(many, true).tick(strict, false)), PAGE);
+    assert_eq!((zones(), comes_in()), (true, true), "and back");
+}
+
+#[test]
 fn saving_what_another_tab_has_changed_since_is_refused_and_shown() {
     let lab = Lab::new();
     let postern = router(&lab, true);

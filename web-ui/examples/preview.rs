@@ -22,6 +22,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     {
         let mut state = daemon.state();
         state.open = [2, 0, 1];
+        if !says("empty") {
+            state.sessions = fake::some_sessions();
+        }
         let history = [
             ("root", "command line", "first setup", "passthrough.l2tp.ports", "1701,1702"),
             ("owner", "192.168.1.23", "for the old office server", "passthrough.pptp.enabled", "true"),
@@ -41,10 +44,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             state.rules = Rules::Edited;
         }
         if says("busy") {
-            state.notices = vec![
-                "Study laptop (192.168.1.23) tried PPTP 3 times in the last minute. PPTP is switched off."
-                    .into(),
-            ];
+            state.verdict = fake::verdict();
+            state.attempts = vec![fake::attempt("passthrough.pptp.enabled", "PPTP", true)];
         }
         if says("trial") {
             state.trial = Some(Trial { revision: 4, age_ms: 3000, seconds_left: 87 });

@@ -1,4 +1,4 @@
-//! The stylesheet and the icon: compiled in, at an address that changes with their content, so that a browser may
+//! The stylesheet, the icon and the one script: compiled in, at an address that changes with their content, so that a browser may
 //! keep them for ever.
 
 use std::sync::LazyLock;
@@ -21,6 +21,10 @@ static STYLE: LazyLock<Asset> = LazyLock::new(|| {
 static ICON: LazyLock<Asset> =
     LazyLock::new(|| asset("icon", "svg", "image/svg+xml", include_bytes!("../static/icon.svg")));
 
+static LIVE: LazyLock<Asset> = LazyLock::new(|| {
+    asset("live", "js", "text/javascript; charset=utf-8", include_bytes!("../static/live.js"))
+});
+
 fn asset(stem: &str, extension: &str, kind: &'static str, bytes: &'static [u8]) -> Asset {
     // FNV-1a: tells versions apart; nothing is protected by it.
     let sum = bytes
@@ -39,10 +43,15 @@ pub fn icon() -> &'static str {
     &ICON.url
 }
 
-/// `GET /static/NAME`: one of the two, by its exact name.
+/// Address of the script for live values.
+pub fn live() -> &'static str {
+    &LIVE.url
+}
+
+/// `GET /static/NAME`: one of the three, by its exact name.
 pub async fn show(Path(name): Path<String>) -> Response {
     let wanted = format!("/static/{name}");
-    match [&*STYLE, &*ICON].into_iter().find(|a| a.url == wanted) {
+    match [&*STYLE, &*ICON, &*LIVE].into_iter().find(|a| a.url == wanted) {
         Some(a) => {
             let headers = [(CONTENT_TYPE, a.kind), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
             (headers, a.bytes).into_response()

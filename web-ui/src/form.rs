@@ -2,6 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Problem;
@@ -23,6 +24,24 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for AdminForm<T> {
             parts.extensions.remove().ok_or_else(|| Problem::Bug("a form came past the guard".into()))?;
         let encoded = serde_urlencoded::to_string(fields).map_err(|_| Problem::Malformed)?;
         serde_urlencoded::from_str(&encoded).map(Self).map_err(|_| Problem::Malformed)
+    }
+}
+
+/// A checkbox: a box that is not ticked is not sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum Tick {
+    /// Ticked.
+    #[serde(rename = "true")]
+    On,
+    /// Not ticked.
+    #[default]
+    #[serde(skip)]
+    Off,
+}
+
+impl From<bool> for Tick {
+    fn from(on: bool) -> Self {
+        if on { Self::On } else { Self::Off }
     }
 }
 

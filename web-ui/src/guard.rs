@@ -32,13 +32,22 @@ pub const FORM_COOKIE: &str = "postern-form";
 const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
                    frame-ancestors 'none'; base-uri 'none'";
 
+/// The same, for a page whose values change by themselves: our own script may run, and hear from us.
+const CSP_LIVE: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; \
+                        form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// Mark on a response: the page has our own script.
+#[derive(Clone)]
+pub struct Live;
+
 /// Security headers, on every response whatever became of the request.
 pub async fn headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
+    let live = response.extensions().get::<Live>().is_some();
     let mut set = |name: HeaderName, value: &'static str| {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     };
-    set(header::CONTENT_SECURITY_POLICY, CSP);
+    set(header::CONTENT_SECURITY_POLICY, if live { CSP_LIVE } else { CSP });
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::X_FRAME_OPTIONS, "DENY");
     // Not no-referrer: with it Chromium sends `Origin: null` on our own forms.

@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::type_complexity))]
 
 pub mod assets;
+pub mod chart;
 pub mod daemon;
 pub mod error;
 pub mod form;
@@ -43,7 +44,8 @@ use daemon::Daemon;
 use error::Problem;
 use login::store::Logins;
 use pages::{
-    account, backup, claim, confirm, history, login as login_page, mend, overview, passthrough, rules,
+    account, backup, claim, confirm, devices, diagnose, helpers, history, internet, local_network,
+    login as login_page, look_again, mend, overview, passthrough, ports, rules, sessions, switch_on,
 };
 
 /// Every route, on one screen. `open`: anybody on the local network; `inside`: only with a live login.
@@ -54,8 +56,21 @@ pub fn routes() -> Vec<Route> {
         open("/static/{name}").get(assets::show),
         inside("/logout").post(login_page::end),
         inside("/").get(overview::show),
+        inside("/vpn-sessions").get(sessions::show),
+        inside("/vpn-sessions/live").get(sessions::live),
+        inside("/vpn-sessions/end").post(sessions::end),
+        inside("/diagnose").get(diagnose::show),
+        inside("/switch-on").post(switch_on::save),
+        inside("/network/internet").get(internet::show).post(internet::save),
+        inside("/network/internet/move-home").post(internet::move_home),
+        inside("/network/ports").get(ports::show).post(ports::save),
+        inside("/network/ports/look").post(ports::look),
+        inside("/network/local").get(local_network::show).post(local_network::save),
+        inside("/network/devices").get(devices::show).post(devices::save),
+        inside("/network/devices/remove").post(devices::remove),
         inside("/security/vpn-passthrough").get(passthrough::show).post(passthrough::save),
         inside("/security/vpn-passthrough/rules").get(rules::show),
+        inside("/security/helpers").get(helpers::show).post(helpers::save),
         inside("/system/history").get(history::show),
         inside("/system/history/undo").post(history::undo),
         inside("/system/history/go-back").post(history::go_back),
@@ -67,6 +82,7 @@ pub fn routes() -> Vec<Route> {
         inside("/system/backup/import").post(backup::save),
         inside("/confirm").post(confirm::save),
         inside("/mend").post(mend::save),
+        inside("/look-again").post(look_again::save),
     ]
 }
 

@@ -27,6 +27,9 @@ pub const COOKIE: &str = "postern";
 const LOGIN: &str = "login";
 const FLASH: &str = "flash";
 
+/// Paths that a page asks for by itself.
+const LIVE: [&str; 1] = [crate::pages::sessions::LIVE];
+
 /// What we remember of a login. The daemon decides by the ticket; without it this process can change nothing.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Login {
@@ -91,7 +94,17 @@ pub struct Admin {
 impl Admin {
     /// Asks the daemon in the owner's name. A refusal is an error.
     pub async fn ask(&self, request: Ask) -> Result<Answer, Problem> {
-        ask(&*self.daemon, &self.login, self.source, request).await
+        ask(&*self.daemon, &self.login, self.source, true, request).await
+    }
+
+    /// The same for a page that asks by itself: it keeps no login alive.
+    pub async fn poll(&self, request: Ask) -> Result<Answer, Problem> {
+        ask(&*self.daemon, &self.login, self.source, false, request).await
+    }
+
+    /// The token of this login's forms.
+    pub fn token(&self) -> &str {
+        &self.login.token
     }
 
     /// Asks for something to be done; the daemon's sentence says what is true now.
@@ -156,8 +169,14 @@ impl<S: Sync> FromRequestParts<S> for Admin {
     }
 }
 
-async fn ask(daemon: &dyn Daemon, login: &Login, source: IpAddr, request: Ask) -> Result<Answer, Problem> {
-    let call = Call { ticket: Some(login.ticket.clone()), source: Some(source), attended: true, request };
+async fn ask(
+    daemon: &dyn Daemon,
+    login: &Login,
+    source: IpAddr,
+    attended: bool,
+    request: Ask,
+) -> Result<Answer, Problem> {
+    let call = Call { ticket: Some(login.ticket.clone()), source: Some(source), attended, request };
     match daemon.call(call).await? {
         Answer::Refused(refusal) => Err(Problem::Refused(refusal)),
         answer => Ok(answer),
@@ -205,14 +224,16 @@ fn outside(parts: &Parts) -> Response {
 
 async fn admin(app: &App, session: &Session, login: Login, parts: &Parts) -> Result<Admin, Problem> {
     let source = source(parts);
-    let Answer::Status(mut status) = ask(&*app.daemon, &login, source, Ask::Status).await? else {
+    let attended = !LIVE.contains(&parts.uri.path());
+    let Answer::Status(mut status) = ask(&*app.daemon, &login, source, attended, Ask::Status).await? else {
         return Err(Problem::Misunderstood("status"));
     };
     if let (Some(trial), Some(peer)) = (&status.trial, parts.extensions.get::<Peer>())
+        && attended
         && proves_the_new_path(trial, peer)
     {
         let revision = Some(trial.revision);
-        ask(&*app.daemon, &login, source, Ask::Confirm { revision }).await?;
+        ask(&*app.daemon, &login, source, true, Ask::Confirm { revision }).await?;
         status.trial = None;
     }
     Ok(Admin {

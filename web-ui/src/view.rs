@@ -140,24 +140,12 @@ impl Truth {
 
     /// The effect as a word for programs.
     pub fn effect(&self) -> &'static str {
-        match self.seen.effect {
-            Effect::Working => "working",
-            Effect::Ready => "ready",
-            Effect::Blocked => "blocked",
-            Effect::Differs => "differs",
-            Effect::Inactive => "inactive",
-        }
+        effect(self.seen.effect)
     }
 
     /// The chip's word and shape; its colour follows from [`Truth::effect`].
     pub fn chip(&self) -> (&'static str, &'static str) {
-        match self.seen.effect {
-            Effect::Working => ("\u{25cf}", "Working"),
-            Effect::Ready => ("\u{25cb}", "Ready"),
-            Effect::Blocked => ("\u{2715}", "Blocked"),
-            Effect::Differs => ("\u{25b2}", "Differs"),
-            Effect::Inactive => ("\u{2013}", "Not in effect"),
-        }
+        chip(self.seen.effect)
     }
 
     /// Packets let through.
@@ -173,6 +161,28 @@ impl Truth {
     /// IPsec: open tunnels that use plain ESP.
     pub fn plain_esp(&self) -> u32 {
         self.seen.open.saturating_sub(self.seen.nat_traversal)
+    }
+}
+
+/// An effect as a word for programs.
+pub fn effect(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Working => "working",
+        Effect::Ready => "ready",
+        Effect::Blocked => "blocked",
+        Effect::Differs => "differs",
+        Effect::Inactive => "inactive",
+    }
+}
+
+/// The shape and word of its chip.
+pub fn chip(effect: Effect) -> (&'static str, &'static str) {
+    match effect {
+        Effect::Working => ("\u{25cf}", "Working"),
+        Effect::Ready => ("\u{25cb}", "Ready"),
+        Effect::Blocked => ("\u{2715}", "Blocked"),
+        Effect::Differs => ("\u{25b2}", "Differs"),
+        Effect::Inactive => ("\u{2013}", "Not in effect"),
     }
 }
 

@@ -52,6 +52,16 @@ pub fn time(at: i64) -> String {
     format!("{} {} UTC", text.get(..10).unwrap_or_default(), text.get(11..16).unwrap_or_default())
 }
 
+/// A span of seconds in its two largest units: `3 h 5 min`.
+pub fn span(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    let first = units.iter().position(|(size, _)| seconds >= *size).unwrap_or(3);
+    let (size, unit) = units[first];
+    let rest = units.get(first + 1).map(|(less, unit)| (seconds % size / less, unit)).filter(|(n, _)| *n > 0);
+    let rest = rest.map_or_else(String::new, |(n, unit)| format!(" {n} {unit}"));
+    format!("{} {unit}{rest}", seconds / size)
+}
+
 /// Seconds since 1970 for `<time datetime>`.
 pub fn datetime(at: i64) -> String {
     Time::from_unix(at).to_string()
@@ -77,6 +87,25 @@ pub fn ago(seconds: u64) -> String {
     }
 }
 
+/// Bytes as people read them: `980 B`, `48 kB`, `3.1 GB`.
+pub fn bytes(number: u64) -> String {
+    with_unit(number as f64, ["B", "kB", "MB", "GB", "TB"])
+}
+
+/// Bits a second as people read them: `2.1 Mbit/s`.
+pub fn rate(bits: f64) -> String {
+    with_unit(bits, ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"])
+}
+
+fn with_unit(mut number: f64, units: [&str; 5]) -> String {
+    let mut unit = 0;
+    while number >= 999.5 && unit + 1 < units.len() {
+        (number, unit) = (number / 1000.0, unit + 1);
+    }
+    let digits = usize::from(unit > 0 && number < 9.95);
+    format!("{number:.digits$} {}", units[unit])
+}
+
 /// `1204310` as `1,204,310`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -94,6 +123,12 @@ pub fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_has_two_units_at_most() {
+        let shown: Vec<String> = [0, 59, 60, 61, 3600, 3661, 90_061].into_iter().map(span).collect();
+        assert_eq!(shown, ["0 s", "59 s", "1 min", "1 min 1 s", "1 h", "1 h 1 min", "1 d 1 h"]);
+    }
 
     #[test]
     fn numbers_are_grouped_by_thousands() {

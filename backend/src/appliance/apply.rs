@@ -5,12 +5,14 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::ends::Ends;
 use super::flows::{TCP, from_the_home, without_helper};
-use super::network::{admin_addresses, closed, differences, network};
+use super::network::{admin_addresses, closed, differences, home, network};
 use super::{Appliance, State};
-use crate::kernel::{Error, Flow, Kernel, Link, Load, Network, Observation, SeenLink};
+use crate::kernel::{Error, Flow, Kernel, Load, Network, Observation, SeenLink};
 use crate::log;
-use crate::ruleset::{self, Capabilities, FlowMatch, Ruleset};
+use crate::ruleset::{self, Capabilities, FlowMatch, Helper, Ruleset};
+use crate::services;
 use crate::settings::{Role, Settings};
 
 /// What shall be in force, and what is.
@@ -37,6 +39,8 @@ impl<'a> Step<'a> {
 pub(super) struct Applied {
     /// Live flows that were ended.
     pub(super) ended: Vec<Flow>,
+    /// Connections of helpers that were switched off, and what they had let in: ended too.
+    pub(super) helped: Vec<Flow>,
     /// PPTP control connections that were open before the helper could be attached.
     pub(super) must_redial: Vec<Flow>,
 }
@@ -54,10 +58,17 @@ pub(super) struct Found {
     seen: Observation,
     /// What there is where the network would change, in the same shape.
     pub(super) before: Network,
-    /// A router's table is there and its network is as wanted, so loading the rules is all there is to do. nft does that
+    /// A router's table is there and its network and the other daemons are as wanted, so loading the rules is all there is to do. nft does that
     /// in one transaction, all or nothing, and so it is its own trial: if nft refuses, the kernel holds what it held.
     /// What has more steps must be tried before the first one.
     pub(super) only_rules: bool,
+}
+
+/// Whether an apply is about other daemons as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Services {
+    Too,
+    AsTheyAre,
 }
 
 impl From<Error> for Failed {
@@ -81,12 +92,12 @@ impl<K: Kernel> Appliance<K> {
         {
             return Err(Failed { why, back: self.put_back(capabilities, step, None).await });
         }
-        let network = network(&[step.from, step.stale], step.to, &seen);
+        let network = network(&[step.from, step.stale], step.to, &seen, self.lease().as_ref());
         let before = match self.kernel.configure(&network, Load::Commit).await {
             Ok(before) => before,
             Err(why) => return Err(Failed { why, back: self.put_back(capabilities, step, None).await }),
         };
-        match self.finish(capabilities, step, &seen).await {
+        match self.finish(capabilities, step, &seen, Services::Too).await {
             Ok(applied) => Ok(applied),
             Err(why) => Err(Failed { why, back: self.put_back(capabilities, step, Some(&before)).await }),
         }
@@ -102,7 +113,7 @@ impl<K: Kernel> Appliance<K> {
         if !found.only_rules {
             return self.apply(capabilities, step).await;
         }
-        match self.finish(capabilities, step, &found.seen).await {
+        match self.finish(capabilities, step, &found.seen, Services::AsTheyAre).await {
             Ok(applied) => Ok(applied),
             // Its own word that nothing was done. An nft that died or hung has said nothing.
             Err(why @ Error::NftRefused(_)) => Err(Failed::from(why)),
@@ -110,30 +121,51 @@ impl<K: Kernel> Appliance<K> {
         }
     }
 
-    /// The last steps: the rules, and the flows that they leave no room for.
+    /// The last steps: the rules, the other daemons, and the flows that the rules leave no room for.
     async fn finish(
         &self,
         capabilities: &Capabilities,
         step: Step<'_>,
         seen: &Observation,
+        services: Services,
     ) -> Result<Applied, Error> {
         let rules = ruleset::compile(step.to, capabilities);
-        let ends = step.from.map(|from| ruleset::ended_by(from, step.to, capabilities)).unwrap_or_default();
-        let control = control_flows(step.to, capabilities);
+        let ends = step.from.map(|from| Ends::between(from, step.to, capabilities)).unwrap_or_default();
+        let control = control_flows(step, capabilities);
         let rules = if step.anew { rules.anew() } else { rules };
         // One look tells what the table is now and which flows there are.
-        let after = self.load(&rules, &[ends.as_slice(), &control].concat()).await??;
-        let among = |which: &[FlowMatch], flow: &Flow, of: &Settings| {
-            which.iter().any(|m| m.covers(flow.protocol, flow.server_port))
-                && from_the_home(flow, of, &seen.links)
-        };
-        let (ended, mut must_redial): (Vec<Flow>, Vec<Flow>) =
-            after.flows.into_iter().partition(|flow| step.from.is_some_and(|from| among(&ends, flow, from)));
-        if !ends.is_empty() {
-            self.kernel.end(&ended).await?;
+        let wanted = ends.wanted();
+        let after = self.load(&rules, &[wanted.as_slice(), &control].concat()).await??;
+        // Before anything ends: if this fails, the calls that were open still are.
+        if services == Services::Too {
+            self.serve(step).await?;
         }
-        must_redial.retain(|flow| among(&control, flow, step.to) && without_helper(flow));
-        Ok(Applied { ended, must_redial })
+        let helped = step.from.map(|from| ends.helped(&after.flows, from, &seen.links)).unwrap_or_default();
+        let (ended, mut must_redial): (Vec<Flow>, Vec<Flow>) = after
+            .flows
+            .into_iter()
+            .partition(|flow| step.from.is_some_and(|from| ends.ends(flow, from, &seen.links)));
+        if !wanted.is_empty() {
+            self.kernel.end(&[ended.as_slice(), &helped].concat()).await?;
+        }
+        must_redial.retain(|flow| {
+            control.iter().any(|m| m.covers(flow.protocol, flow.server_port))
+                && from_the_home(flow, step.to, &seen.links)
+                && without_helper(flow)
+        });
+        Ok(Applied { ended, helped, must_redial })
+    }
+
+    /// DHCP and DNS. A daemon that starts and finds them refused routes all the same, and tries again: a home without
+    /// names is better off than one without internet.
+    async fn serve(&self, step: Step<'_>) -> Result<(), Error> {
+        match self.kernel.serve(&self.services(step.to), Load::Commit).await {
+            Err(error) if step.from.is_none() => {
+                log::incident(&error);
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Loads rules, and notes the table as it is then: what differs from it later, somebody else has changed.
@@ -158,16 +190,32 @@ impl<K: Kernel> Appliance<K> {
     /// Role unset: what is ours goes. A box that never had another role is not touched at all. Without our rules a box
     /// that forwards is an open one, so forwarding goes first, whoever switched it on.
     async fn close(&self, from: Option<&Settings>, seen: &Observation) -> Result<(), Failed> {
-        if !seen.table.present && from.is_none_or(|from| from.role == Role::Unset) {
+        let untouched = !seen.table.present && from.is_none_or(|from| from.role == Role::Unset);
+        if untouched && !self.store.condition().lost {
             return Ok(());
         }
         let before = self.kernel.configure(&closed(), Load::Commit).await?;
-        match self.commit(&ruleset::absent()).await {
+        let services = services::Services::default();
+        let done = match self.kernel.serve(&services, Load::Commit).await {
+            Ok(()) => self.commit(&self.at_rest()).await,
+            Err(error) => Err(error),
+        };
+        match done {
             Ok(()) => Ok(()),
             Err(why) => {
-                Err(Failed { why, back: self.kernel.configure(&before, Load::Commit).await.map(drop) })
+                let mut back = self.kernel.configure(&before, Load::Commit).await.map(drop);
+                if let (Ok(()), Some(from)) = (&back, from) {
+                    back = self.kernel.serve(&self.services(from), Load::Commit).await;
+                }
+                Err(Failed { why, back })
             }
         }
+    }
+
+    /// What the kernel holds without a role: nothing. But a box whose settings were lost was a router as a rule, and stays
+    /// closed.
+    fn at_rest(&self) -> Ruleset {
+        if self.store.condition().lost { ruleset::deny(&Settings::default()) } else { ruleset::absent() }
     }
 
     /// Puts back the network that was found when the role was still unset, then takes our table away. Without a note
@@ -175,7 +223,8 @@ impl<K: Kernel> Appliance<K> {
     pub(super) async fn leave(&self, network: Option<&Network>) -> Result<(), Error> {
         let closed = closed();
         self.kernel.configure(network.unwrap_or(&closed), Load::Commit).await?;
-        self.commit(&ruleset::absent()).await
+        self.kernel.serve(&services::Services::default(), Load::Commit).await?;
+        self.commit(&self.at_rest()).await
     }
 
     /// Nothing is forwarded, and the home reaches the admin page: for when nothing better can be had. Failures are
@@ -184,10 +233,11 @@ impl<K: Kernel> Appliance<K> {
         if let Err(error) = self.commit(&ruleset::deny(settings)).await {
             log::incident(&error);
         }
-        let Some(name) = settings.local_network.device() else { return };
-        let link = Link { name, addresses: vec![settings.local_network.address], up: true };
-        let network = Network { links: vec![link], ..Network::default() };
-        if let Err(error) = self.kernel.configure(&network, Load::Commit).await {
+        let done = match self.kernel.observe(&[]).await {
+            Ok(seen) => self.kernel.configure(&home(settings, &seen), Load::Commit).await.map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
             log::incident(&error);
         }
     }
@@ -207,8 +257,14 @@ impl<K: Kernel> Appliance<K> {
         if let Some(network) = network {
             self.kernel.configure(network, Load::Commit).await?;
         }
+        // What kept them from starting may keep them from starting again: no reason to leave the home without internet.
+        if let Some(from) = step.from
+            && let Err(error) = self.kernel.serve(&self.services(from), Load::Commit).await
+        {
+            log::incident(&error);
+        }
         if role == Some(Role::Unset) {
-            self.commit(&ruleset::absent()).await?;
+            self.commit(&self.at_rest()).await?;
         }
         Ok(())
     }
@@ -217,11 +273,12 @@ impl<K: Kernel> Appliance<K> {
     pub(super) async fn found(&self, from: &Settings, to: &Settings) -> Result<Found, Error> {
         let seen = self.kernel.observe(&[]).await?;
         let wanted = match to.role {
-            Role::Router => network(&[Some(from)], to, &seen),
+            Role::Router => network(&[Some(from)], to, &seen, self.lease().as_ref()),
             _ => closed(),
         };
         let before = self.kernel.configure(&wanted, Load::Check).await?;
-        let only_rules = to.role == Role::Router && seen.table.present && before == wanted;
+        let same_services = self.services(from) == self.services(to);
+        let only_rules = to.role == Role::Router && seen.table.present && before == wanted && same_services;
         Ok(Found { seen, before, only_rules })
     }
 
@@ -230,7 +287,7 @@ impl<K: Kernel> Appliance<K> {
         if settings.role != Role::Router {
             return Vec::new();
         }
-        let wanted = network(&[], settings, seen);
+        let wanted = network(&[], settings, seen, self.lease().as_ref());
         match self.kernel.configure(&wanted, Load::Check).await {
             Ok(found) => differences(&wanted, &found),
             Err(error) => vec![format!("{error}.")],
@@ -261,10 +318,12 @@ impl<K: Kernel> Appliance<K> {
     }
 }
 
-/// The PPTP control connections that the helper could watch.
-fn control_flows(settings: &Settings, capabilities: &Capabilities) -> Vec<FlowMatch> {
-    let pptp = &settings.passthrough.pptp;
-    if !pptp.enabled || !capabilities.pptp_helper {
+/// The PPTP control connections that the helper could watch, if it watched none of them before. Looking for them costs a
+/// walk over the whole conntrack table.
+fn control_flows(step: Step<'_>, capabilities: &Capabilities) -> Vec<FlowMatch> {
+    let pptp = &step.to.passthrough.pptp;
+    let before = step.from.filter(|from| from.role == Role::Router).map(|from| &from.passthrough.pptp);
+    if !pptp.enabled || !capabilities.knows(Helper::Pptp) || before == Some(pptp) {
         return Vec::new();
     }
     pptp.ports.iter().map(|port| FlowMatch { protocol: TCP, server_port: Some(port.number()) }).collect()

@@ -7,11 +7,14 @@
 //!
 //! Without the daemon calls go on and can be made, only what is said above is not cleaned; it is at the next start.
 
+use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::Appliance;
 use super::flows::TCP;
-use crate::kernel::{Error, Event, Flow, FlowMatch, Kernel};
+use crate::diagnosis::Reset;
+use crate::kernel::{Error, Event, Flow, FlowHandle, FlowMatch, Kernel};
 use crate::log;
 
 /// How long a control connection may take from its first FIN to its last ACK, which cannot pass any more once the entry is
@@ -70,6 +73,60 @@ impl Ending {
     }
 }
 
+/// TCP_CONNTRACK_SYN_SENT and _SYN_RECV, and CLOSE: a reset.
+const OPENING: [u8; 2] = [1, 2];
+const RESET: u8 = 8;
+/// Calls that are being opened, and calls that were refused, of which so many are remembered.
+const REMEMBERED: usize = 64;
+
+/// Calls that were answered with a reset before they were open. Their entries are gone at once, so only who listens knows.
+#[derive(Debug, Default)]
+pub(super) struct Resets {
+    opening: VecDeque<FlowHandle>,
+    refused: VecDeque<(Instant, IpAddr, IpAddr, u16)>,
+}
+
+impl Resets {
+    fn hear(&mut self, event: &Event, now: Instant) {
+        let (Event::New(flow) | Event::Update(flow) | Event::Destroy(flow)) = event else { return };
+        let known = self.opening.iter().position(|handle| *handle == flow.handle);
+        if flow.protocol == TCP && flow.tcp_state == Some(RESET) && known.is_some() {
+            self.refused.push_back((now, flow.client, flow.server, flow.server_port));
+        }
+        if let Some(at) = known {
+            self.opening.remove(at);
+        }
+        let opening = |state: u8| OPENING.contains(&state);
+        let opens = match event {
+            // The first packet was seen before anybody asked to be told: no state comes with it.
+            Event::New(_) => flow.tcp_state.is_none_or(opening),
+            Event::Update(_) => flow.tcp_state.is_some_and(opening),
+            // Here the kernel tells of a reset that was the first answer: the entry is gone with it (`nf_conntrack_tcp_packet`).
+            _ => false,
+        };
+        if opens {
+            self.opening.push_back(flow.handle.clone());
+        }
+        while self.opening.len() > REMEMBERED {
+            self.opening.pop_front();
+        }
+        while self.refused.len() > REMEMBERED {
+            self.refused.pop_front();
+        }
+    }
+
+    /// The newest of each device and server.
+    pub(super) fn told(&self, now: Instant) -> Vec<Reset> {
+        let mut all: Vec<Reset> = Vec::new();
+        for (at, device, server, port) in self.refused.iter().rev().copied() {
+            if !all.iter().any(|one| (one.device, one.server, one.port) == (device, server, port)) {
+                all.push(Reset { device, server, port, ago: (now - at).as_secs() });
+            }
+        }
+        all
+    }
+}
+
 impl<K: Kernel> Appliance<K> {
     /// Ends what is left of PPTP calls that have ended, for ever.
     pub async fn watch_calls(&self) {
@@ -109,11 +166,19 @@ impl<K: Kernel> Appliance<K> {
                 event = events.recv() => match event {
                     None => return Ok(()),
                     Some(Event::Missed) => self.look_at_calls(&mut ending).await?,
-                    Some(event) => ending.hear(event, Instant::now()),
+                    Some(event) => {
+                        let now = Instant::now();
+                        self.resets().hear(&event, now);
+                        ending.hear(event, now);
+                    }
                 },
                 () = in_time => {}
             }
         }
+    }
+
+    pub(super) fn resets(&self) -> std::sync::MutexGuard<'_, Resets> {
+        self.resets.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn look_at_calls(&self, ending: &mut Ending) -> Result<(), Error> {

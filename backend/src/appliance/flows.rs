@@ -26,13 +26,18 @@ pub(super) fn is_open(flow: &Flow) -> bool {
 
 /// Whether a device of the local network began this flow: not the router itself, and not the internet.
 pub(super) fn from_the_home(flow: &Flow, settings: &Settings, links: &[SeenLink]) -> bool {
-    let ours = links.iter().flat_map(|link| &link.addresses).any(|(address, _)| *address == flow.client);
-    let inside = match flow.client {
-        IpAddr::V4(client) => settings.local_network.address.contains(client),
+    is_device(flow.client, settings, links)
+}
+
+/// Whether a device of the local network has this address: not the router itself.
+pub(super) fn is_device(address: IpAddr, settings: &Settings, links: &[SeenLink]) -> bool {
+    let ours = links.iter().flat_map(|link| &link.addresses).any(|(own, _)| *own == address);
+    let inside = match address {
+        IpAddr::V4(address) => settings.local_network.address.contains(address),
         // IPv6 prefixes are not ours to know yet: what is on-link at the LAN device is inside.
-        IpAddr::V6(client) => lan_link(settings, links).is_some_and(|lan| {
-            lan.addresses.iter().any(|(address, prefix)| match address {
-                IpAddr::V6(own) => same_prefix(own.to_bits(), client.to_bits(), *prefix),
+        IpAddr::V6(address) => lan_link(settings, links).is_some_and(|lan| {
+            lan.addresses.iter().any(|(own, prefix)| match own {
+                IpAddr::V6(own) => same_prefix(own.to_bits(), address.to_bits(), *prefix),
                 IpAddr::V4(_) => false,
             })
         }),

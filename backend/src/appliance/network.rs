@@ -2,10 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::kernel::{DefaultRoute, Link, Network, Observation, SeenLink};
+use crate::kernel::{Bridge, DefaultRoute, Link, Member, Network, Observation, SeenLink};
 use crate::ruleset;
-use crate::settings::names::IfName;
+use crate::services::InternetLease;
+use crate::settings::internet::Mode;
+use crate::settings::names::{IfName, Mac, Mtu};
 use crate::settings::{Role, Settings};
+
+/// Largest packet of Ethernet in bytes (RFC 894).
+const ETHERNET: u32 = 1500;
 
 /// Forwards nothing.
 pub(super) fn closed() -> Network {
@@ -18,28 +23,103 @@ pub(super) fn closed() -> Network {
 
 /// Addresses, route and sysctls of role router. Devices that a document in `left` used and `to` does not lose the
 /// address we gave them.
-pub(super) fn network(left: &[Option<&Settings>], to: &Settings, seen: &Observation) -> Network {
+///
+/// `lease`: what the internet port was lent, for mode DHCP.
+pub(super) fn network(
+    left: &[Option<&Settings>],
+    to: &Settings,
+    seen: &Observation,
+    lease: Option<&InternetLease>,
+) -> Network {
     let mut links = Vec::new();
-    if let (Some(device), Some(address)) = (&to.internet.device, to.internet.address) {
-        links.push(Link { name: device.clone(), addresses: vec![address], up: true });
+    let lease = lease.filter(|lease| Some(&lease.device) == to.internet.device.as_ref());
+    let (address, gateway) = match to.internet.mode {
+        Mode::Static => (to.internet.address, to.internet.gateway),
+        Mode::Dhcp => (lease.map(|lease| lease.address), lease.and_then(|lease| lease.gateway)),
+        Mode::Pppoe => (None, None),
+    };
+    let there = |name: &IfName| seen.links.iter().find(|link| link.name == name.as_str());
+    let left: Vec<&Settings> =
+        left.iter().flatten().copied().filter(|left| left.role == Role::Router).collect();
+    if let Some(device) = &to.internet.device {
+        let (mtu, mac) = internet_link(&left, to, there(device));
+        links.push(Link { mtu, mac, ..Link::new(device.clone(), address.into_iter().collect()) });
     }
+    let mut bridges = Vec::new();
+    let bridge = IfName::bridge();
     if let Some(device) = to.local_network.device() {
-        links.push(Link { name: device, addresses: vec![to.local_network.address], up: true });
-    }
-    let there = |name: &IfName| seen.links.iter().any(|link| link.name == name.as_str());
-    for left in left.iter().flatten().filter(|left| left.role == Role::Router) {
-        for device in left.internet.device.iter().cloned().chain(left.local_network.device()) {
-            if !links.iter().any(|link| link.name == device) && there(&device) {
-                links.push(Link { name: device, addresses: Vec::new(), up: true });
-            }
+        if device == bridge {
+            let first = to.local_network.devices.first().and_then(there);
+            bridges.push(Bridge { name: bridge.clone(), there: true, mac: first.and_then(|link| link.mac) });
+        }
+        links.push(Link::new(device.clone(), vec![to.local_network.address]));
+        for port in to.local_network.devices.iter().filter(|port| **port != device) {
+            links.push(Link { member: Member::Of(bridge.clone()), ..Link::new(port.clone(), Vec::new()) });
         }
     }
-    let route = to.internet.device.as_ref().zip(to.internet.gateway);
+    for left in &left {
+        let local = &left.local_network;
+        let all =
+            left.internet.device.iter().cloned().chain(local.device()).chain(local.devices.iter().cloned());
+        for device in all {
+            let bridged = local.devices.len() > 1 && local.devices.contains(&device);
+            match links.iter_mut().find(|link| link.name == device) {
+                // A port of the bridge before, and of none now.
+                Some(link) if bridged && link.member == Member::Untouched => link.member = Member::OfNone,
+                Some(_) => {}
+                None if there(&device).is_none() => {}
+                None => {
+                    let member = if bridged { Member::OfNone } else { Member::Untouched };
+                    let (mtu, mac) = match left.internet.device.as_ref() == Some(&device) {
+                        true => own(left, there(&device)),
+                        false => (None, None),
+                    };
+                    links.push(Link { member, mtu, mac, ..Link::new(device, Vec::new()) });
+                }
+            }
+        }
+        if local.devices.len() > 1 && bridges.is_empty() && there(&bridge).is_some() {
+            bridges.push(Bridge { name: bridge.clone(), there: false, mac: None });
+        }
+    }
+    let route = to.internet.device.as_ref().zip(gateway);
     Network {
+        bridges,
         links,
         default_route: Some(route.map(|(device, gateway)| DefaultRoute { gateway, device: device.clone() })),
         sysctls: ruleset::sysctls(to),
     }
+}
+
+/// The home's side alone, of the ports that are there: what can always be had.
+pub(super) fn home(settings: &Settings, seen: &Observation) -> Network {
+    let there = |name: &IfName| seen.links.iter().any(|link| link.name == name.as_str());
+    let only = Settings { role: Role::Router, internet: Default::default(), ..settings.clone() };
+    let mut network = Network { default_route: None, sysctls: Vec::new(), ..network(&[], &only, seen, None) };
+    network.links.retain(|link| there(&link.name) || network.bridges.iter().any(|b| b.name == link.name));
+    network
+}
+
+/// Size and hardware address of the internet port. Where neither document says anything they are not touched.
+fn internet_link(
+    left: &[&Settings],
+    to: &Settings,
+    seen: Option<&SeenLink>,
+) -> (Option<u32>, Option<[u8; 6]>) {
+    let same = left.iter().find(|left| left.internet.device == to.internet.device);
+    let (mtu, mac) = same.map_or((None, None), |left| own(left, seen));
+    let told = match to.internet.mtu {
+        Mtu::Bytes(bytes) => Some(u32::from(bytes)),
+        Mtu::Auto => None,
+    };
+    (told.or(mtu), to.internet.mac.map(Mac::bytes).or(mac))
+}
+
+/// What a port gets back that `left` had changed. The address that is burnt in is known only where the driver tells it;
+/// else it keeps the other one until the box starts anew.
+fn own(left: &Settings, seen: Option<&SeenLink>) -> (Option<u32>, Option<[u8; 6]>) {
+    let mtu = (left.internet.mtu != Mtu::Auto).then_some(ETHERNET);
+    (mtu, left.internet.mac.and_then(|_| seen.and_then(|seen| seen.own_mac)))
 }
 
 /// What `found` lacks of `wanted`, in words.
@@ -50,8 +130,22 @@ pub(super) fn differences(wanted: &Network, found: &Network) -> Vec<String> {
         if is.is_some_and(|is| is.up != link.up) {
             all.push(format!("The port {} is switched off.", link.name));
         }
+        if is.is_some_and(|is| is.mtu != link.mtu) {
+            all.push(format!("The port {} has another MTU than is set.", link.name));
+        }
+        if is.is_some_and(|is| is.mac != link.mac) {
+            all.push(format!("The port {} has another MAC address than is set.", link.name));
+        }
+        if is.is_some_and(|is| is.member != link.member) {
+            all.push(format!("The port {} no longer belongs to the local network.", link.name));
+        }
         for address in link.addresses.iter().filter(|a| is.is_some_and(|is| !is.addresses.contains(a))) {
             all.push(format!("The port {} has lost its address {address}.", link.name));
+        }
+    }
+    for bridge in wanted.bridges.iter().filter(|b| b.there) {
+        if found.bridges.iter().any(|f| f.name == bridge.name && !f.there) {
+            all.push(format!("{}, which joins the ports of the local network, is gone.", bridge.name));
         }
     }
     if wanted.default_route != found.default_route {
@@ -106,8 +200,8 @@ mod tests {
                 ("fd00::1".parse().unwrap(), 64),
                 ("fe80::1".parse().unwrap(), 64),
             ],
-            mac: None,
             index: 4,
+            ..SeenLink::default()
         };
         let words: Vec<String> =
             admin_addresses(&Settings::default(), &[link]).iter().map(SocketAddr::to_string).collect();

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use super::apply::Applied;
 use super::flows::is_open;
+use super::lacks::title;
 use crate::kernel::Flow;
+use crate::ruleset::Helper;
 use crate::settings::{Role, Settings, keys};
 
 /// One or two sentences.
@@ -23,6 +25,9 @@ pub(super) fn after(before: &Settings, now: &Settings, applied: &Applied) -> Str
     said.extend(switched("PPTP", was.pptp.enabled, is.pptp.enabled, in_effect));
     said.extend(switched("L2TP", was.l2tp.enabled, is.l2tp.enabled, in_effect));
     said.extend(switched("IPsec", was.ipsec.enabled, is.ipsec.enabled, in_effect));
+    for helper in Helper::ALL.into_iter().filter(|helper| *helper != Helper::Pptp) {
+        said.extend(helper_switched(helper, before, now));
+    }
     if said.is_empty() {
         let keys: Vec<&str> = keys::difference(before, now).into_iter().map(|(key, ..)| key).collect();
         said.push(match keys.as_slice() {
@@ -31,6 +36,11 @@ pub(super) fn after(before: &Settings, now: &Settings, applied: &Applied) -> Str
         });
     }
     said.extend(ended(&applied.ended));
+    said.extend(match applied.helped.len() {
+        0 => None,
+        1 => Some("1 connection of it has ended.".to_owned()),
+        n => Some(format!("{n} connections of it have ended.")),
+    });
     said.extend(must_redial(&applied.must_redial));
     said.join(" ")
 }
@@ -42,6 +52,19 @@ fn switched(name: &str, was: bool, is: bool, in_effect: bool) -> Option<String> 
         (_, false, true) => Some(format!("{name} passthrough is off.")),
         (_, true, false) => Some(format!("{name} passthrough will be on once this box has a role.")),
         (_, false, false) => Some(format!("{name} passthrough will be off once this box has a role.")),
+    }
+}
+
+fn helper_switched(helper: Helper, before: &Settings, now: &Settings) -> Option<String> {
+    let title = title(helper);
+    match (helper.wanted(before), helper.wanted(now), now.role != Role::Unset) {
+        (false, true, true) => Some(format!(
+            "The helper for {title} is on, for connections that begin from now on: what is connected must connect again."
+        )),
+        (true, false, true) => Some(format!("The helper for {title} is off.")),
+        (false, true, false) => Some(format!("The helper for {title} will be on once this box has a role.")),
+        (true, false, false) => Some(format!("The helper for {title} will be off once this box has a role.")),
+        _ => None,
     }
 }
 

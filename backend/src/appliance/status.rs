@@ -1,16 +1,23 @@
 //! What is true now, read back from the kernel and said in words.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::attempts::{Attempt, attempts};
+use super::devices;
 use super::flows::lan_link;
-use super::truth::{Truth, named_flows};
+use super::internet::{self, InternetState};
+use super::lacks::{Lack, lacks};
+use super::truth::{Truth, helped_flows, named_flows};
 use super::{Appliance, State};
 use crate::kernel::{Kernel, Observation, SeenLink};
 use crate::log;
-use crate::ruleset::{self, FlowMatch};
+use crate::ruleset::{self, FlowMatch, Helper, Switch};
+use crate::services::Service;
+use crate::sessions::Sample;
 use crate::settings::Role;
 
 /// What is true now, read back from the kernel.
@@ -26,16 +33,34 @@ pub struct Status {
     pub rules: Rules,
     /// One each for PPTP, L2TP, IPsec.
     pub passthrough: Vec<Protocol>,
+    /// One each for the helpers of `helpers.*`, in the order of the page.
+    pub helpers: Vec<HelperState>,
+    /// `passthrough.ipsec.many_clients`.
+    pub many_clients: ManyClients,
+    /// What this kernel lacks, wanted or not.
+    pub lacks: Vec<Lack>,
+    /// Whether this kernel has flow tables. Postern uses none.
+    pub flow_tables: bool,
     /// The port towards the provider, as the kernel shows it; none: not chosen or not there.
     pub internet: Option<SeenLink>,
     /// The device of the local network, as the kernel shows it.
     pub local_network: Option<SeenLink>,
+    /// DHCP and DNS of the local network.
+    #[serde(default)]
+    pub dhcp_dns: Service,
+    /// The internet address: lent by whom, until when, behind whose NAT.
+    #[serde(default)]
+    pub internet_state: InternetState,
     /// Conntrack entries now, and how many fit.
     pub conntrack: (u64, u64),
     /// Seconds since the daemon started.
     pub uptime_seconds: u64,
     /// Whether [`Request::Mend`](crate::door::messages::Request::Mend) has something to put right.
     pub needs_mending: bool,
+    /// What went through the internet port: looks that were taken, oldest first, ten minutes of them at most.
+    pub throughput: Vec<Sample>,
+    /// Devices that tried what is refused, within the last ten minutes; the newest first, at most 20.
+    pub attempts: Vec<Attempt>,
     /// Things the owner should know, in words.
     pub notices: Vec<String>,
 }
@@ -95,6 +120,45 @@ pub struct Protocol {
     pub must_redial: u32,
 }
 
+/// Effective state of one helper.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelperState {
+    /// Which.
+    pub helper: Helper,
+    /// What people call it.
+    pub title: String,
+    /// What the owner wants.
+    pub configured: bool,
+    /// What is true.
+    pub effect: Effect,
+    /// Where configured and true differ: why, in words.
+    pub reason: Option<String>,
+    /// Connections that it watches now.
+    pub attached: u32,
+    /// Connections that it let in since the table was made.
+    pub let_in: u64,
+}
+
+/// Several devices that use IPsec to one server without NAT traversal: what is true, and what was held back since the table
+/// was made.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ManyClients {
+    /// What the owner wants.
+    pub configured: bool,
+    /// The rules for it are in force.
+    pub in_force: bool,
+    /// Where the two differ: why, in words.
+    pub reason: Option<String>,
+    /// Packets held back while another device was being paired with the same server.
+    pub waiting: u64,
+    /// New tunnels of one device beyond its limit, dropped.
+    pub limited: u64,
+    /// New tunnels given to the likeliest device, on probation.
+    pub probation: u64,
+    /// Packets of servers that could be for several devices, dropped.
+    pub unplaced: u64,
+}
+
 /// Effective state in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -115,8 +179,11 @@ impl<K: Kernel> Appliance<K> {
     /// Reads back from the kernel what is true.
     pub async fn status(&self) -> Status {
         let state = self.state.lock().await;
-        let wanted: Vec<FlowMatch> =
-            named_flows(&state.settings).into_iter().flat_map(|(_, flows)| flows).collect();
+        let wanted: Vec<FlowMatch> = named_flows(&state.settings)
+            .into_iter()
+            .flat_map(|(_, flows)| flows)
+            .chain(helped_flows())
+            .collect();
         let (seen, rules) = match self.kernel.observe(&wanted).await {
             Ok(seen) => {
                 let rules = rules(&state, self.loaded(), &seen);
@@ -128,9 +195,28 @@ impl<K: Kernel> Appliance<K> {
             Rules::Loaded => self.drift(&state.settings, &seen).await,
             _ => Vec::new(),
         };
+        let tried = match rules {
+            // What cannot be read is not told; the rules themselves are what counts.
+            Rules::Loaded => self.kernel.elements(&TRIED, ATTEMPTS).await.unwrap_or_default(),
+            _ => BTreeMap::new(),
+        };
         let truth = Truth { state: &state, seen: &seen, rules: &rules, drift: &drift };
         let device = |name: Option<&str>| seen.links.iter().find(|l| Some(l.name.as_str()) == name).cloned();
         let trial_time = self.options.trial_time;
+        let mut attempts = attempts(&tried, &state);
+        if !attempts.is_empty() {
+            let names = self.names().await;
+            attempts.iter_mut().for_each(|attempt| names.tell(&mut attempt.device));
+        }
+        let served = self.kernel.served(&self.services(&state.settings));
+        let internet_state = self.internet_state(&state.settings, &served, &seen);
+        let condition = self.store.condition();
+        // Once the owner has set the box up anew, nothing is lost any more.
+        let told = condition.notice.clone().filter(|_| !condition.lost || state.revision == 0);
+        let mut notices: Vec<String> = told.into_iter().collect();
+        notices.extend(truth.notices());
+        notices.extend(internet::notices(&internet_state));
+        notices.extend(devices::notice(&served.dnsmasq));
         Status {
             revision: state.revision,
             role: state.settings.role,
@@ -140,7 +226,15 @@ impl<K: Kernel> Appliance<K> {
                 seconds_left: trial_time.saturating_sub(trial.since.elapsed()).as_secs() as u32,
             }),
             passthrough: truth.protocols(),
-            notices: truth.notices(),
+            helpers: truth.helpers(),
+            many_clients: truth.many_clients(),
+            lacks: lacks(&state.capabilities),
+            flow_tables: state.capabilities.flow_tables,
+            throughput: self.throughput().told(self.started.elapsed().as_millis() as u64),
+            attempts,
+            notices,
+            dhcp_dns: served.dnsmasq,
+            internet_state,
             needs_mending: matches!(rules, Rules::Edited | Rules::Missing | Rules::Deny) || !drift.is_empty(),
             internet: device(state.settings.internet.device.as_ref().map(|d| d.as_str())),
             local_network: lan_link(&state.settings, &seen.links).cloned(),
@@ -154,8 +248,18 @@ impl<K: Kernel> Appliance<K> {
     /// the log, once each time; tries again what could not be put into force (a port that appears late); follows the
     /// addresses that the admin page can have. Whoever asks for the status reads the kernel anew in any case.
     pub async fn watch(&self) {
+        let mut nurse = devices::Nurse::default();
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = self.kernel.lease_changed() => {
+                    let state = self.state.lock().await;
+                    if !state.ending {
+                        self.follow_lease(&state).await;
+                    }
+                    continue;
+                }
+            }
             let mut state = self.state.lock().await;
             if state.ending {
                 return;
@@ -164,8 +268,12 @@ impl<K: Kernel> Appliance<K> {
                 log::info("the settings are in force now");
                 self.publish(&state).await;
             }
+            nurse.look(&self.kernel, &self.services(&state.settings)).await;
+            self.follow_lease(&state).await;
             let Ok(seen) = self.kernel.observe(&[]).await else { continue };
+            self.follow_cable(&state.settings, &seen);
             self.publish_addresses(&state.settings, &seen.links);
+            self.note_throughput(&state.settings).await;
             let foreign = match rules(&state, self.loaded(), &seen) {
                 Rules::Edited | Rules::Missing => true,
                 Rules::Loaded => !self.drift(&state.settings, &seen).await.is_empty(),
@@ -180,6 +288,11 @@ impl<K: Kernel> Appliance<K> {
         }
     }
 }
+
+/// The sets that count who tried what is off, and most elements of each.
+const TRIED: [&str; 4] =
+    [Switch::Pptp.tried(), Switch::L2tp.tried(), Switch::Ipsec.tried(), Switch::NatTraversal.tried()];
+const ATTEMPTS: usize = 1024;
 
 /// How often the kernel is looked at. The ruleset's generation number, links and sysctls: under a millisecond.
 const LOOK: Duration = Duration::from_secs(3);

@@ -1,12 +1,14 @@
 //! The order of things, on a kernel of paper.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
 use crate::kernel::fake::Fake;
 use crate::kernel::{Counter, Flow, FlowHandle, Network, SeenLink};
+use crate::services;
 
-const ROUTER: [(&str, &str); 6] = [
+pub(super) const ROUTER: [(&str, &str); 6] = [
     ("role", "router"),
     ("internet.device", "wan0"),
     ("internet.mode", "static"),
@@ -20,13 +22,13 @@ fn patch(pairs: &[(&str, &str)]) -> Vec<Assignment> {
 }
 
 fn link(name: &str, index: u32) -> SeenLink {
-    SeenLink { name: name.into(), up: true, carrier: true, addresses: Vec::new(), mac: None, index }
+    SeenLink { name: name.into(), up: true, carrier: true, index, ..SeenLink::default() }
 }
 
-struct Home {
+pub(super) struct Home {
     fake: Fake,
     store: Store,
-    appliance: Arc<Appliance<Fake>>,
+    pub(super) appliance: Arc<Appliance<Fake>>,
 }
 
 impl Home {
@@ -43,27 +45,27 @@ impl Home {
         this
     }
 
-    async fn started(fake: Fake, store: Store) -> Self {
+    pub(super) async fn started(fake: Fake, store: Store) -> Self {
         Self::on_trial_for(TRIAL, fake, store, "this boot").await
     }
 
     async fn on_trial_for(trial_time: Duration, fake: Fake, store: Store, boot: &str) -> Self {
-        let options = Options { trial_time, boot: boot.to_owned() };
+        let options = Options { trial_time, boot: boot.to_owned(), memory: None };
         let appliance = Arc::new(Appliance::open(fake.clone(), store.clone(), options).await.unwrap());
         appliance.boot().await;
         Self { fake, store, appliance }
     }
 
-    async fn set(&self, pairs: &[(&str, &str)]) -> Result<String, Refusal> {
+    pub(super) async fn set(&self, pairs: &[(&str, &str)]) -> Result<String, Refusal> {
         self.appliance.change(None, &patch(pairs), "", Author::command_line()).await
     }
 
     /// All that a failed change must leave as it was.
-    async fn truth(&self) -> (i64, Settings, Option<String>, Network, Status) {
+    async fn truth(&self) -> (i64, Settings, Option<String>, Network, Status, services::Services) {
         let (revision, settings) = self.appliance.settings();
         let mut status = self.appliance.status().await;
         status.uptime_seconds = 0;
-        (revision, settings, self.fake.loaded(), self.fake.network(), status)
+        (revision, settings, self.fake.loaded(), self.fake.network(), status, self.fake.services())
     }
 
     async fn trial_ends(&self) {
@@ -103,7 +105,8 @@ async fn the_first_apply_denies_before_it_sets_addresses_and_stays_on_trial() {
     assert!(said.contains("on trial for 90 seconds"), "{said}");
     let calls: Vec<String> =
         fresh.fake.calls().into_iter().filter(|c| !["observe", "look"].contains(&c.as_str())).collect();
-    assert_eq!(calls, ["check", "load", "configure", "load", "end 0"], "deny, addresses, rules");
+    let order = ["check", "try services", "load", "configure", "load", "serve", "end 0"];
+    assert_eq!(calls, order, "deny, addresses, rules, DHCP and DNS");
     assert_eq!(fresh.states().await, [RevisionState::Applied]);
     let other = fresh.set(&[("passthrough.pptp.enabled", "true")]).await.unwrap_err();
     assert_eq!(other.kind, RefusalKind::OnTrial);
@@ -202,7 +205,9 @@ async fn a_change_of_rules_alone_runs_nft_once_and_reads_it_back() {
     router.fake.forget_calls();
     router.set(&[("passthrough.pptp.enabled", "true")]).await.unwrap();
     let calls = router.fake.calls();
-    assert_eq!(calls, ["observe", "look", "check", "observe", "configure", "load", "observe"]);
+    let (tried, done) =
+        (["observe", "look", "check", "try services"], ["observe", "configure", "load", "observe", "serve"]);
+    assert_eq!(calls, [tried.as_slice(), &done].concat());
     assert!(!router.appliance.status().await.needs_mending);
 }
 
@@ -259,6 +264,7 @@ fn flow(protocol: u8, server_port: u16, helper: Option<&str>) -> Flow {
         server_port,
         zone: 0,
         helper: helper.map(str::to_owned),
+        announced_by: None,
         answered: true,
         tcp_state: (protocol == 6).then_some(3),
         sent: Counter::default(),
@@ -309,7 +315,7 @@ async fn a_call_that_was_open_before_must_redial_and_the_owner_is_told() {
 async fn a_kernel_without_the_helper_is_named_and_refuses() {
     let fake = Fake::new();
     fake.set_links(vec![link("lan0", 2), link("wan0", 3)]);
-    fake.set_capabilities(Capabilities { pptp_helper: false, many_clients: true, events: true });
+    fake.set_capabilities(Capabilities { helpers: BTreeSet::new(), ..Capabilities::everything() });
     let one = Home::started(fake, Store::in_memory().await.unwrap()).await;
     one.set(&ROUTER).await.unwrap();
     one.appliance.confirm(None).await.unwrap();

@@ -5,23 +5,14 @@ use std::net::IpAddr;
 
 use super::State;
 use super::flows::{UDP, from_the_home, is_open, without_helper};
-use super::status::{Effect, Protocol, Rules};
+use super::lacks::{lack, title};
+use super::status::{Effect, HelperState, ManyClients, Protocol, Rules};
 use crate::kernel::{Flow, Observation};
-use crate::ruleset::{self, FlowMatch};
+use crate::ruleset::{self, Counter, Feature, FlowMatch, Helper};
 use crate::settings::{Role, Settings};
 
 /// UDP port of IKE and ESP behind NAT (RFC 3948).
 const NAT_TRAVERSAL: u16 = 4500;
-
-/// What the missing PPTP helper needs, by the names of the systems people run.
-const NO_PPTP_HELPER: &str = "This kernel has no PPTP helper, so calls could not work and are refused. On OpenWrt \
-     install kmod-nf-nathelper-extra; on Debian the kernel needs the modules nf_conntrack_pptp and nf_nat_pptp. Then \
-     save again.";
-
-/// The same for `passthrough.ipsec.many_clients`.
-const NO_ZONES: &str = "This kernel or its nft cannot tell several IPsec clients of one server apart, so only one device at a time can \
-     use IPsec without NAT traversal to a server. On OpenWrt install kmod-nft-fib and kmod-nf-conntrack; Debian's kernel \
-     has it in nft_ct, nft_fib_inet and nf_conntrack. Then save again.";
 
 /// What is wanted and what is seen, together.
 pub(super) struct Truth<'a> {
@@ -36,6 +27,16 @@ pub(super) struct Truth<'a> {
 pub(super) fn named_flows(settings: &Settings) -> [(&'static str, Vec<FlowMatch>); 3] {
     let flows = ruleset::passthrough_flows(settings);
     [("ipsec", flows.ipsec), ("l2tp", flows.l2tp), ("pptp", flows.pptp)]
+}
+
+/// What helpers are attached to.
+pub(super) fn helped_flows() -> impl Iterator<Item = FlowMatch> {
+    offered().flat_map(Helper::flows)
+}
+
+/// The helpers of `helpers.*`.
+fn offered() -> impl Iterator<Item = Helper> {
+    Helper::ALL.into_iter().filter(|helper| helper.counter().is_some())
 }
 
 impl Truth<'_> {
@@ -85,35 +86,86 @@ impl Truth<'_> {
         }
     }
 
-    fn effect(&self, name: &str, configured: bool, open: u32, must_redial: u32) -> (Effect, Option<String>) {
+    pub(super) fn helpers(&self) -> Vec<HelperState> {
+        offered().map(|helper| self.helper(helper)).collect()
+    }
+
+    fn helper(&self, helper: Helper) -> HelperState {
+        let settings = &self.state.settings;
+        let configured = helper.wanted(settings);
+        let ours = |flow: &&Flow| {
+            flow.helper.as_deref().is_some_and(|name| helper.kernel_names().contains(&name))
+                && from_the_home(flow, settings, &self.seen.links)
+        };
+        let attached = self.seen.flows.iter().filter(ours).count() as u32;
+        let (effect, reason) = match (self.common(), configured) {
+            (Some(told), _) => told,
+            (None, false) => (Effect::Blocked, None),
+            (None, true) if !self.state.capabilities.knows(helper) => {
+                (Effect::Differs, Some(missing(Feature::Helper(helper))))
+            }
+            (None, true) => match self.drift.first() {
+                Some(first) => (Effect::Differs, Some(first.clone())),
+                None => (if attached > 0 { Effect::Working } else { Effect::Ready }, None),
+            },
+        };
+        let let_in = helper.counter().map_or(0, |counter| self.counter(counter));
+        HelperState { helper, title: title(helper).to_owned(), configured, effect, reason, attached, let_in }
+    }
+
+    pub(super) fn many_clients(&self) -> ManyClients {
+        let ipsec = &self.state.settings.passthrough.ipsec;
+        let configured = ipsec.many_clients;
+        let can = self.state.capabilities.many_clients;
+        let in_force = configured && ipsec.enabled && can && self.common().is_none();
+        let reason = (configured && ipsec.enabled && !can).then(|| missing(Feature::ManyClients));
+        ManyClients {
+            configured,
+            in_force,
+            reason,
+            waiting: self.counter(Counter::IpsecWaiting),
+            limited: self.counter(Counter::IpsecLimited),
+            probation: self.counter(Counter::IpsecProbation),
+            unplaced: self.counter(Counter::IpsecUnplaced),
+        }
+    }
+
+    fn counter(&self, counter: Counter) -> u64 {
+        self.seen.counters.get(counter.name()).map_or(0, |c| c.packets)
+    }
+
+    /// Why no rule of ours decides now, whichever protocol it is about.
+    fn common(&self) -> Option<(Effect, Option<String>)> {
         if self.state.settings.role == Role::Unset {
             let why = "This box has no role yet: nothing is let through or refused by Postern.";
-            return (Effect::Inactive, Some(why.to_owned()));
+            return Some((Effect::Inactive, Some(why.to_owned())));
+        }
+        let differs = |why: &str| Some((Effect::Differs, Some(why.to_owned())));
+        match self.rules {
+            Rules::Loaded => None,
+            Rules::Edited => differs(
+                "Somebody else has changed Postern's rules in the kernel; what they do now is not known.",
+            ),
+            Rules::Missing | Rules::NotWanted => {
+                differs("Postern's rules are not in the kernel. Somebody else has removed them.")
+            }
+            Rules::Deny => differs("Only the safe rules are loaded: nothing is forwarded."),
+            Rules::Unknown { reason } => {
+                differs(&format!("The kernel's rules could not be read back: {reason}."))
+            }
+        }
+    }
+
+    fn effect(&self, name: &str, configured: bool, open: u32, must_redial: u32) -> (Effect, Option<String>) {
+        if let Some(told) = self.common() {
+            return told;
         }
         let differs = |why: &str| (Effect::Differs, Some(why.to_owned()));
-        match self.rules {
-            Rules::Loaded => {}
-            Rules::Edited => {
-                return differs(
-                    "Somebody else has changed Postern's rules in the kernel; what they do now is not known.",
-                );
-            }
-            Rules::Missing | Rules::NotWanted => {
-                return differs("Postern's rules are not in the kernel. Somebody else has removed them.");
-            }
-            Rules::Deny => return differs("Only the safe rules are loaded: nothing is forwarded."),
-            Rules::Unknown { reason } => {
-                return (
-                    Effect::Differs,
-                    Some(format!("The kernel's rules could not be read back: {reason}.")),
-                );
-            }
-        }
         if !configured {
             return (Effect::Blocked, None);
         }
-        if name == "pptp" && !self.state.capabilities.pptp_helper {
-            return differs(NO_PPTP_HELPER);
+        if name == "pptp" && !self.state.capabilities.knows(Helper::Pptp) {
+            return differs(&missing(Feature::Helper(Helper::Pptp)));
         }
         if let Some(first) = self.drift.first() {
             return differs(first);
@@ -139,11 +191,7 @@ impl Truth<'_> {
             self.drift.iter().take(3).map(|what| format!("Somebody else has changed this box: {what}")),
         );
         all.extend(self.ports());
-        let ipsec = &self.state.settings.passthrough.ipsec;
-        let wanted = self.state.settings.role == Role::Router && ipsec.enabled && ipsec.many_clients;
-        if wanted && !self.state.capabilities.many_clients {
-            all.push(NO_ZONES.to_owned());
-        }
+        all.extend(self.many_clients().reason);
         let (entries, most) = self.seen.conntrack;
         if most > 0 && entries * 5 > most * 4 {
             all.push(format!("The connection table is {} % full.", entries * 100 / most));
@@ -173,6 +221,12 @@ impl Truth<'_> {
         }
         all
     }
+}
+
+/// Why it does not work, and what to do.
+fn missing(feature: Feature) -> String {
+    let lack = lack(feature);
+    format!("{} {} Then look again.", lack.costs, lack.remedy)
 }
 
 fn configured(settings: &Settings, name: &str) -> bool {

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 
 use postern::door::messages::{
-    Difference, Effect, Protocol, Refusal, Response, Revision, RevisionState, Rules, SeenLink, Status,
+    Difference, Effect, KnownDevice, Port, Protocol, Refusal, Response, Revision, RevisionState, Rules,
+    SeenLink, Status, Use,
 };
+use postern::services::Service;
 use postern::settings::names::Time;
 use postern::settings::{Role, Settings, keys};
 use serde::Serialize;
@@ -52,6 +54,10 @@ pub fn answer(answer: &Response, json: bool) -> Result<String, String> {
     Ok(match answer {
         Response::Status(status) if json => as_json(status)?,
         Response::Status(status) => in_words(status),
+        Response::Sessions(page) if json => as_json(page)?,
+        Response::Sessions(page) => super::sessions::in_words(page),
+        Response::Diagnosis(diagnosis) if json => as_json(diagnosis)?,
+        Response::Diagnosis(diagnosis) => super::diagnosis::in_words(diagnosis),
         Response::History { revisions } if json => as_json(revisions)?,
         Response::History { revisions } => revisions.iter().map(revision).collect(),
         Response::Done { message } if json => as_json(&serde_json::json!({ "message": message }))?,
@@ -59,12 +65,43 @@ pub fn answer(answer: &Response, json: bool) -> Result<String, String> {
         Response::Differences { differs } if json => as_json(differs)?,
         Response::Differences { differs } if differs.is_empty() => "Nothing would change.\n".to_owned(),
         Response::Differences { differs } => differs.iter().map(|d| difference(d) + "\n").collect(),
+        Response::Devices { devices, .. } if json => as_json(devices)?,
+        Response::Devices { devices, left_out } => {
+            let mut text: String = devices.iter().map(device).collect();
+            if *left_out > 0 {
+                let _ = writeln!(text, "and {left_out} more leases"); // writing to a String cannot fail
+            }
+            if text.is_empty() { "No device is known yet.\n".to_owned() } else { text }
+        }
+        Response::Ports { ports } if json => as_json(ports)?,
+        Response::Ports { ports } => ports.iter().map(real_port).collect(),
         Response::Text { text } if json => as_json(&serde_json::json!({ "text": text }))?,
         Response::Text { text } => text.clone(),
         Response::Ticket { .. } if json => as_json(&serde_json::json!({ "message": "claimed" }))?,
         Response::Ticket { .. } => "This box is yours now. Log in with that password.\n".to_owned(),
         _ => return Err("The daemon gave another answer than was asked for.".to_owned()),
     })
+}
+
+fn real_port(port: &Port) -> String {
+    let link = match (port.up, port.carrier, port.speed) {
+        (false, ..) => "switched off".to_owned(),
+        (_, false, _) => "no cable".to_owned(),
+        (_, _, Some(speed)) => format!("connected at {speed} Mbit/s"),
+        (..) => "connected".to_owned(),
+    };
+    let leads = |to: Use| if to == Use::Internet { "the internet" } else { "the local network" };
+    let mut text = format!("{:<15} {link}", port.name);
+    // Writing to a String cannot fail.
+    if let Some(to) = port.used {
+        let _ = write!(text, ", leads to {}", leads(to));
+    } else if let Some(to) = port.seems {
+        let _ = write!(text, ", seems to lead to {}", leads(to));
+    }
+    if let Some((address, _)) = port.offered {
+        let _ = write!(text, ", where a DHCP server lends {address}");
+    }
+    text + "\n"
 }
 
 fn in_words(status: &Status) -> String {
@@ -97,13 +134,47 @@ fn in_words(status: &Status) -> String {
     for (name, link) in [("internet", &status.internet), ("local network", &status.local_network)] {
         line(name, &link.as_ref().map_or_else(|| "no port".to_owned(), port));
     }
+    let dhcp_dns = match &status.dhcp_dns {
+        Service::Off => "off",
+        Service::Running => "running",
+        Service::NotInstalled => "NOT INSTALLED",
+        Service::Failed { .. } => "NOT RUNNING",
+    };
+    line("DHCP and DNS", dhcp_dns);
     for protocol in &status.passthrough {
         line(&protocol.name, &effect(protocol));
+    }
+    for helper in status.helpers.iter().filter(|helper| helper.configured) {
+        let mut text = format!("{} watched, {} let in", helper.attached, helper.let_in);
+        if let Some(reason) = &helper.reason {
+            let _ = write!(text, "; {reason}"); // writing to a String cannot fail
+        }
+        line(helper.helper.name(), &format!("{}; {text}", word(helper.effect)));
+    }
+    for lack in &status.lacks {
+        line("lacks", &format!("{}. {} {}", lack.what, lack.costs, lack.remedy));
+    }
+    for attempt in &status.attempts {
+        line("tried", &attempt.sentence());
     }
     for notice in &status.notices {
         line("notice", notice);
     }
     text
+}
+
+/// MAC, address, until when, name. What a device calls itself stands in quotes: it is not the owner's word.
+fn device(device: &KnownDevice) -> String {
+    let address = match (device.address, device.reserved) {
+        (Some(now), _) => now.to_string(),
+        (None, Some(reserved)) => format!("({reserved})"),
+        (None, None) => "-".to_owned(),
+    };
+    let until = device.ends.map_or_else(|| "-".to_owned(), |ends| Time::from_unix(ends).to_string());
+    let own = device.name.as_ref().map(ToString::to_string).unwrap_or_default();
+    let its = device.calls_itself.as_ref().map(|name| format!(" {name:?}")).unwrap_or_default();
+    let seen = device.seen.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds} s ago"));
+    format!("{}  {address:<17} {until:<20}  {seen:<10}  {}\n", device.mac, format!("{own}{its}").trim())
 }
 
 fn port(link: &SeenLink) -> String {
@@ -112,17 +183,23 @@ fn port(link: &SeenLink) -> String {
     format!("{} {}{carrier}", link.name, addresses.join(" "))
 }
 
-fn effect(protocol: &Protocol) -> String {
-    let word = match protocol.effect {
+fn word(effect: Effect) -> &'static str {
+    match effect {
         Effect::Working => "working",
         Effect::Ready => "ready",
         Effect::Blocked => "blocked",
         Effect::Differs => "NOT AS SET",
         Effect::Inactive => "not in effect",
-    };
+    }
+}
+
+fn effect(protocol: &Protocol) -> String {
     let mut text = format!(
-        "{word}; {} open, {} packets passed, {} refused",
-        protocol.open, protocol.passed, protocol.refused
+        "{}; {} open, {} packets passed, {} refused",
+        word(protocol.effect),
+        protocol.open,
+        protocol.passed,
+        protocol.refused
     );
     if let Some(reason) = &protocol.reason {
         let _ = write!(text, "; {reason}"); // writing to a String cannot fail

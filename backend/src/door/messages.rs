@@ -6,8 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::settings::Settings;
 
-pub use crate::appliance::{Assignment, Effect, Protocol, Refusal, RefusalKind, Rules, Status, Trial};
+pub use crate::appliance::{
+    Assignment, Attempt, Effect, HelperState, InternetState, KnownDevice, Lack, ManyClients, Port, Protocol,
+    Refusal, RefusalKind, Rules, Status, Trial, Use,
+};
+pub use crate::diagnosis::{Action, Cause, Diagnosis, Party, Step, shared};
 pub use crate::kernel::SeenLink;
+pub use crate::ruleset::{Feature, Helper};
+pub use crate::sessions::{
+    Device, Filter, Kind, Page as SessionPage, Sample, Session, State as SessionState,
+};
 pub use crate::store::{Difference, Revision, RevisionState};
 
 /// Version of this protocol; the first frame names it and the daemon refuses another.
@@ -71,6 +79,23 @@ pub enum Request {
     Settings,
     /// Answer: [`Response::Status`].
     Status,
+    /// VPN sessions, a page of them. Answer: [`Response::Sessions`].
+    Sessions {
+        /// Which.
+        #[serde(default)]
+        filter: Filter,
+    },
+    /// Why a VPN does not work. Answer: [`Response::Diagnosis`].
+    Diagnose {
+        /// Of this device; none: of whoever has trouble.
+        #[serde(default)]
+        device: Option<IpAddr>,
+    },
+    /// Ends a VPN session. Answer: [`Response::Done`].
+    EndSession {
+        /// Its name in [`Response::Sessions`].
+        id: String,
+    },
     /// Changes settings. Answer: [`Response::Done`] with what is true now, or refused.
     Change {
         /// The revision the owner looked at. Not the newest any more: refused with `conflict`. None: the newest.
@@ -99,6 +124,9 @@ pub enum Request {
     },
     /// Loads the rules of the settings anew where the kernel holds something else. Answer: [`Response::Done`].
     Mend,
+    /// Asks the kernel anew what it can do (a package may have been installed), and makes the rules anew if that has
+    /// changed. Answer: [`Response::Done`] with what is still missing.
+    LookAgain,
     /// The settings as TOML. Secrets are masked on `web.sock`. Answer: [`Response::Text`].
     Export,
     /// Replaces the settings by a TOML document. A masked secret keeps the one that is stored. Refused with `invalid`
@@ -135,8 +163,34 @@ pub enum Request {
     },
     /// The ruleset that would be loaded. Answer: [`Response::Text`].
     Rules,
-    /// Compiles and tries the ruleset with `nft --check`. Answer: [`Response::Done`].
+    /// Compiles and tries the ruleset with `nft --check`. Answer: [`Response::Done`], also with what the kernel lacks.
     Check,
+    /// The ports of this box. Answer: [`Response::Ports`].
+    Ports {
+        /// Switch on those that have no use yet and ask on them for a DHCP server; takes seconds.
+        ask: bool,
+    },
+    /// The devices of the home: those the owner has named, and those that have an address of ours. Answer:
+    /// [`Response::Devices`].
+    Devices,
+    /// Names a device, or changes what is set for it. Answer: [`Response::Done`], or refused as in [`Request::Change`].
+    SetDevice {
+        /// As in [`Request::Change`].
+        base_revision: Option<i64>,
+        /// Its hardware address, as typed.
+        mac: String,
+        /// The owner's name for it, as typed.
+        name: String,
+        /// The address reserved for it, as typed; empty: none.
+        address: String,
+    },
+    /// Forgets what is set for a device. Answer: [`Response::Done`].
+    RemoveDevice {
+        /// As in [`Request::Change`].
+        base_revision: Option<i64>,
+        /// Its hardware address.
+        mac: String,
+    },
     /// (admin) Deny state in role router, table gone in role companion; the daemon ends. Answer: [`Response::Done`].
     Stop,
     /// (web.sock only, open) This connection becomes a stream of [`Response::Listeners`], each with that many file
@@ -175,6 +229,10 @@ pub enum Response {
     },
     /// What is true now.
     Status(Box<Status>),
+    /// The verdict.
+    Diagnosis(Box<Diagnosis>),
+    /// VPN sessions.
+    Sessions(Box<SessionPage>),
     /// Past revisions, newest first.
     History {
         /// Newest first.
@@ -189,6 +247,18 @@ pub enum Response {
     Logins {
         /// Newest first.
         logins: Vec<LiveLogin>,
+    },
+    /// Ports of this box.
+    Ports {
+        /// In the kernel's order.
+        ports: Vec<Port>,
+    },
+    /// Devices of the home.
+    Devices {
+        /// Those with a name or a reservation first, then by address.
+        devices: Vec<KnownDevice>,
+        /// How many leases found no place in this answer.
+        left_out: u32,
     },
     /// Text to read.
     Text {

@@ -233,6 +233,17 @@ impl<K: Kernel> Server<K> {
                 Ok(Response::Settings { revision, settings: Box::new(settings) })
             }
             Request::Status => Ok(Response::Status(Box::new(self.appliance.status().await))),
+            Request::Sessions { filter } => {
+                Ok(Response::Sessions(Box::new(self.appliance.sessions(&filter).await?)))
+            }
+            Request::Diagnose { device } => {
+                Ok(Response::Diagnosis(Box::new(self.appliance.diagnose(device).await?)))
+            }
+            Request::EndSession { id } => {
+                let ended = self.appliance.end_session(&id).await?;
+                log::info(&format!("{} ended a VPN session", author.who));
+                done(ended)
+            }
             Request::Change { base_revision, patch, comment } => {
                 done(self.appliance.change(base_revision, &patch, &comment, author).await?)
             }
@@ -240,6 +251,7 @@ impl<K: Kernel> Server<K> {
             Request::Undo { revision } => done(self.appliance.undo(revision, author).await?),
             Request::GoBack { revision } => done(self.appliance.go_back_to(revision, author).await?),
             Request::Mend => done(self.appliance.mend_rules().await?),
+            Request::LookAgain => done(self.appliance.look_again().await?),
             Request::Export => {
                 let (_, settings) = self.appliance.settings();
                 // The web process may look but not know; what root does with its secrets is root's affair.
@@ -262,6 +274,17 @@ impl<K: Kernel> Server<K> {
             }
             Request::History { limit } => {
                 Ok(Response::History { revisions: self.appliance.history(limit).await? })
+            }
+            Request::Ports { ask } => Ok(Response::Ports { ports: self.appliance.ports(ask).await? }),
+            Request::Devices => {
+                let (devices, left_out) = self.appliance.devices().await;
+                Ok(Response::Devices { devices, left_out })
+            }
+            Request::SetDevice { base_revision, mac, name, address } => {
+                done(self.appliance.set_device(base_revision, [&mac, &name, &address], author).await?)
+            }
+            Request::RemoveDevice { base_revision, mac } => {
+                done(self.appliance.remove_device(base_revision, &mac, author).await?)
             }
             Request::Rules => Ok(Response::Text { text: self.appliance.rules().await }),
             Request::Check => done(self.appliance.check().await?),

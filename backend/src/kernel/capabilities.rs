@@ -1,26 +1,16 @@
 //! What the kernel and nft can do: asked of them with `nft --check`, which hands a table to the kernel and takes it
 //! back. `/sys/module` says nothing about what is built in, and `nf_tables` loads helper modules by itself when asked.
+//!
+//! Whoever starts waits for this: what most kernels can do all of is asked in one run of nft, and one by one only where the
+//! answer to that is no.
+
+use std::collections::BTreeSet;
 
 use super::{Error, nft};
-use crate::ruleset::Capabilities;
+use crate::ruleset::{Capabilities, Helper};
 
-const NOTHING: &str = "table inet postern_probe {\n}\n";
-const PPTP_HELPER: &str = "table inet postern_probe {
-  ct helper pptp {
-    type \"pptp\" protocol tcp; l3proto ip;
-  }
-}
-";
-const EVENTS: &str = "table inet postern_probe {
-  chain forward {
-    type filter hook forward priority filter; policy accept;
-    ct event set new,destroy,protoinfo
-  }
-}
-";
 /// Everything that the rules of `passthrough.ipsec.many_clients` are made of.
-const ZONES: &str = "table inet postern_probe {
-  map seen {
+const ZONES: &str = "  map seen {
     typeof @nh,128,32 . @th,0,32 : ct zone
     flags dynamic,timeout; timeout 5s;
   }
@@ -47,21 +37,45 @@ const ZONES: &str = "table inet postern_probe {
     update @rate { ether saddr limit rate over 2/second burst 100 packets } drop
     delete @host { ct zone : ip saddr }
   }
-}
+";
+const EVENTS: &str = "  chain told {
+    type filter hook forward priority filter; policy accept;
+    ct event set new,destroy,protoinfo
+  }
+";
+/// With an ingress device that every namespace has.
+const FLOW_TABLE: &str = "  flowtable fast {
+    hook ingress priority filter
+    devices = { lo }
+  }
 ";
 
 pub(super) async fn capabilities() -> Result<Capabilities, Error> {
+    let all: String =
+        Helper::ALL.into_iter().map(Helper::declared).chain([ZONES.into(), EVENTS.into()]).collect();
+    // Many kernels are built without flow tables.
+    let (all, flow_tables) = tokio::join!(taken(&all), taken(FLOW_TABLE));
+    let (all, flow_tables) = (all?, flow_tables?);
+    if all {
+        return Ok(Capabilities { flow_tables, ..Capabilities::everything() });
+    }
     // Without the right to ask, every answer would be no.
-    nft::check(NOTHING).await?;
-    Ok(Capabilities {
-        pptp_helper: taken(PPTP_HELPER).await?,
-        many_clients: taken(ZONES).await?,
-        events: taken(EVENTS).await?,
-    })
+    nft::check(&table("")).await?;
+    let mut helpers = BTreeSet::new();
+    for helper in Helper::ALL {
+        if taken(&helper.declared()).await? {
+            helpers.insert(helper);
+        }
+    }
+    Ok(Capabilities { helpers, many_clients: taken(ZONES).await?, events: taken(EVENTS).await?, flow_tables })
 }
 
-async fn taken(table: &str) -> Result<bool, Error> {
-    match nft::check(table).await {
+fn table(inside: &str) -> String {
+    format!("table inet postern_probe {{\n{inside}}}\n")
+}
+
+async fn taken(inside: &str) -> Result<bool, Error> {
+    match nft::check(&table(inside)).await {
         Ok(()) => Ok(true),
         Err(Error::NftRefused(_)) => Ok(false),
         Err(e) => Err(e),

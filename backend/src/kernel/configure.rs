@@ -1,7 +1,8 @@
 //! Makes addresses, link states, the default route and sysctls as wanted: all of it or nothing.
 //!
 //! The state before is read first, and every step is planned together with the step that takes it back. The order
-//! never takes away before it gives: sysctls, links up, new addresses, new route, old routes, old addresses, links down.
+//! never takes away before it gives: new bridges, sysctls, links up, new addresses, ports into bridges, new route, old
+//! routes, old addresses, links down, old bridges.
 
 mod plan;
 
@@ -9,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use rustix::io::Errno;
 
-use super::links::{Address, Links, Request};
-use super::{Error, Network, sysctl};
+use super::links::{self, Address, Links, Request};
+use super::{Bridge, Error, Network, sysctl};
 use crate::settings::names::InterfaceAddress;
 use plan::Before;
 
@@ -58,8 +59,44 @@ pub async fn change(
     let mut links = Links::open()?;
     let before = Before::read(&mut links, wanted).await?;
     let previous = before.of(wanted)?;
-    run(&before.plan(wanted)?, &mut links, ahead).await?;
-    Ok(previous)
+    let missing = before.missing_bridges(wanted);
+    let done = make_and_run(&mut links, before, wanted, &missing, ahead).await;
+    if done.is_err() {
+        for bridge in missing {
+            if let Err(e) = unmake(&mut links, bridge).await {
+                crate::log::warning(&format!("while taking back a network change: {e}"));
+            }
+        }
+    }
+    done.map(|()| previous)
+}
+
+/// A bridge has a number only once it is there, and the rest of the plan needs that: so they are made first.
+async fn make_and_run(
+    links: &mut Links,
+    mut before: Before,
+    wanted: &Network,
+    missing: &[&Bridge],
+    mut ahead: impl FnMut(usize) -> Result<(), Error>,
+) -> Result<(), Error> {
+    for (number, bridge) in missing.iter().enumerate() {
+        ahead(number)?;
+        ask(links, &format!("make {}", bridge.name), &links::new_bridge(bridge.name.as_str(), bridge.mac))
+            .await?;
+    }
+    if !missing.is_empty() {
+        before = Before::read(links, wanted).await?;
+    }
+    run(&before.plan(wanted)?, links, |number| ahead(missing.len() + number)).await
+}
+
+/// Takes away a bridge that was made for a change that failed. Its ports go on alone.
+async fn unmake(links: &mut Links, bridge: &Bridge) -> Result<(), Error> {
+    let devices = links.devices().await?;
+    match devices.iter().find(|device| device.name == bridge.name.as_str()) {
+        Some(made) => ask(links, &format!("remove {}", bridge.name), &links::delete(made.index)).await,
+        None => Ok(()),
+    }
 }
 
 /// What is there now, in the shape of `wanted`.

@@ -2,6 +2,8 @@
 //!
 //! Numbers are those of include/uapi/linux/netfilter/nfnetlink_conntrack.h; netfilter sends its own in network order.
 
+mod entries;
+
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,7 +13,9 @@ use rustix::io::Errno;
 use super::netlink::{
     Listener, Message, Request, Socket, attribute, attributes, net_u16, net_u32, net_u64, word,
 };
-use super::{Counter, Error, Event, Flow, FlowHandle, FlowMatch};
+use super::{Announcer, Counter, Error, Event, Flow, FlowHandle, FlowMatch};
+
+pub(super) use entries::entries;
 
 const SUBSYSTEM: u16 = 1 << 8;
 const IPCTNL_MSG_CT_NEW: u16 = SUBSYSTEM;
@@ -24,12 +28,14 @@ const GROUPS: [u32; 3] = [1, 2, 3];
 const NLM_F_CREATE: u16 = 0x400;
 
 const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_STATUS: u16 = 3;
 const CTA_PROTOINFO: u16 = 4;
 const CTA_HELP: u16 = 5;
 const CTA_COUNTERS_ORIG: u16 = 9;
 const CTA_COUNTERS_REPLY: u16 = 10;
 const CTA_ID: u16 = 12;
+const CTA_TUPLE_MASTER: u16 = 14;
 const CTA_ZONE: u16 = 18;
 const CTA_TUPLE_ZONE: u16 = 3;
 
@@ -41,7 +47,7 @@ const fn header(family: u8) -> [u8; 4] {
     [family, 0, 0, 0]
 }
 
-/// The entries that match any of `wanted`, IPv4 and IPv6. Only these are kept while the kernel's list streams by.
+/// The entries that match any of `wanted` or that a helper announced, IPv4 and IPv6. Only these are kept while the kernel's list streams by.
 pub(super) fn list(wanted: &[FlowMatch]) -> Result<Vec<Flow>, Error> {
     if wanted.is_empty() {
         return Ok(Vec::new());
@@ -73,6 +79,24 @@ pub(super) fn end(flows: &[Flow]) -> Result<usize, Error> {
         }
     }
     Ok(ended)
+}
+
+/// Deletes the entries whose answers come to `address`: those that are translated to it, and the box's own. The kernel
+/// does so by itself for what it has masqueraded (`masq_inet_event`, nf_nat_masquerade.c), but not for what a helper
+/// announced: a GRE call is translated as its control connection was.
+pub(super) fn forget(address: Ipv4Addr) -> Result<usize, Error> {
+    let request = Request::list(IPCTNL_MSG_CT_GET, &header(0));
+    let refused = |source| Error::Netlink { what: "list connections".into(), source };
+    let answered_at = |message: &Message<'_>| {
+        let reply = message.payload.get(4..).and_then(|inside| attribute(inside, CTA_TUPLE_REPLY));
+        reply.and_then(tuple).is_some_and(|reply| reply.destination == address)
+    };
+    let there = |message: &Message<'_>| {
+        let listed = message.kind == IPCTNL_MSG_CT_NEW && answered_at(message);
+        listed.then(|| entry(message, |_, _| true)).flatten()
+    };
+    let mut socket = Socket::netfilter().map_err(refused)?;
+    end(&socket.list(&request, there).map_err(refused)?)
 }
 
 /// A delete request without a tuple would flush the whole table (`ctnetlink_del_conntrack`): never sent.
@@ -109,7 +133,7 @@ impl Events {
 
 /// `ctnetlink_conntrack_event` (nf_conntrack_netlink.c) tells new and changed entries by one kind of message.
 fn event(message: &Message<'_>) -> Option<Event> {
-    let flow = entry(message, |_| true)?;
+    let flow = entry(message, |_, _| true)?;
     match message.kind {
         IPCTNL_MSG_CT_NEW if message.flags & NLM_F_CREATE != 0 => Some(Event::New(flow)),
         IPCTNL_MSG_CT_NEW => Some(Event::Update(flow)),
@@ -132,15 +156,17 @@ fn flow(message: &Message<'_>, wanted: &[FlowMatch]) -> Option<Flow> {
     if message.kind != IPCTNL_MSG_CT_NEW {
         return None;
     }
-    entry(message, |tuple| wanted.iter().any(|w| matches(w, tuple)))
+    entry(message, |tuple, announced| announced || wanted.iter().any(|w| matches(w, tuple)))
 }
 
-fn entry(message: &Message<'_>, wanted: impl Fn(&Tuple) -> bool) -> Option<Flow> {
+/// An entry that is `wanted`: by its first packet, and whether a helper announced it.
+fn entry(message: &Message<'_>, wanted: impl Fn(&Tuple, bool) -> bool) -> Option<Flow> {
     let family = *message.payload.first()?;
     let inside = message.payload.get(4..)?;
     let raw = attribute(inside, CTA_TUPLE_ORIG)?;
     let tuple = tuple(raw)?;
-    if !wanted(&tuple) {
+    let master = attribute(inside, CTA_TUPLE_MASTER);
+    if !wanted(&tuple, master.is_some()) {
         return None;
     }
     let mut flow = Flow {
@@ -151,6 +177,7 @@ fn entry(message: &Message<'_>, wanted: impl Fn(&Tuple) -> bool) -> Option<Flow>
         server_port: tuple.destination_port,
         zone: tuple.zone,
         helper: None,
+        announced_by: master.and_then(announcer),
         answered: false,
         tcp_state: None,
         sent: Counter::default(),
@@ -178,6 +205,11 @@ fn entry(message: &Message<'_>, wanted: impl Fn(&Tuple) -> bool) -> Option<Flow>
 
 fn matches(wanted: &FlowMatch, tuple: &Tuple) -> bool {
     wanted.protocol == tuple.protocol && wanted.server_port.is_none_or(|p| p == tuple.destination_port)
+}
+
+fn announcer(raw: &[u8]) -> Option<Announcer> {
+    let Tuple { protocol, destination_port, .. } = tuple(raw)?;
+    Some(Announcer { protocol, server_port: destination_port, tuple: raw.to_vec() })
 }
 
 struct Tuple {

@@ -1,14 +1,18 @@
 //! A kernel of paper: it does nothing, remembers what it was told, and can be told to fail. For tests of the order
 //! of things; clones share their memory, so a test keeps one and hands the other on.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::{Counter, Error, Event, Flow, FlowMatch, Kernel};
-use super::{Link, Load, Network, Observation, SeenLink, Table};
+use super::{Bridge, Link, Load, Neighbour, Network, Observation, SeenLink, Table};
+use super::{Counter, Element, Entries, Entry, Error, Event, Flow, FlowMatch, Kernel};
 use crate::ruleset::{self, Capabilities, Ruleset};
+use crate::services::{InternetLease, Lease, Served, Service, Services};
+use crate::settings::names::IfName;
 
 /// The fake. Everything it can do, [`Kernel::capabilities`] says it can.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +33,13 @@ struct Memory {
     loaded: Option<String>,
     network: Network,
     seen: Observation,
+    services: Services,
+    leases: Vec<Lease>,
+    internet_lease: Option<InternetLease>,
     listener: Option<mpsc::Sender<Event>>,
+    entries: Entries,
+    carried: Option<(Counter, Counter)>,
+    elements: BTreeMap<String, Vec<Element>>,
 }
 
 impl Fake {
@@ -39,7 +49,7 @@ impl Fake {
     }
 
     /// What it was told so far, one word a call with what matters: `capabilities`, `check`, `load`, `configure`,
-    /// `observe`, `end 2` (how many flows), `events`. The call that failed is among them.
+    /// `observe`, `end 2` (how many flows), `try services`, `serve`, `forget 192.0.2.1`, `events`. The call that failed is among them.
     pub fn calls(&self) -> Vec<String> {
         self.memory().calls.clone()
     }
@@ -80,6 +90,27 @@ impl Fake {
         self.memory().seen.flows = flows;
     }
 
+    /// What the rules have learnt in this set.
+    pub fn elements_of(&self, set: &str) -> Vec<Element> {
+        self.memory().elements.get(set).cloned().unwrap_or_default()
+    }
+
+    /// The conntrack entries there shall be, for [`Kernel::entries`].
+    pub fn set_entries(&self, entries: Vec<Entry>) {
+        self.memory().entries.entries = entries;
+    }
+
+    /// What every device shall have received and sent, in bytes.
+    pub fn set_carried(&self, received: u64, sent: u64) {
+        let counter = |bytes| Counter { bytes, packets: bytes / 100 };
+        self.memory().carried = Some((counter(received), counter(sent)));
+    }
+
+    /// What the rules shall have learnt in this set.
+    pub fn set_elements(&self, set: &str, elements: Vec<Element>) {
+        self.memory().elements.insert(set.to_owned(), elements);
+    }
+
     /// Tells `event` to whoever listens. False: nobody does, or has heard too little of what was told before.
     pub fn play(&self, event: Event) -> bool {
         self.memory().listener.as_ref().is_some_and(|listener| listener.try_send(event).is_ok())
@@ -116,6 +147,21 @@ impl Fake {
         for (_, now) in self.memory().network.sysctls.iter_mut().filter(|(p, _)| p == path) {
             value.clone_into(now);
         }
+    }
+
+    /// The leases there shall be.
+    pub fn set_leases(&self, leases: Vec<Lease>) {
+        self.memory().leases = leases;
+    }
+
+    /// What the internet port shall be lent.
+    pub fn set_internet_lease(&self, lease: Option<InternetLease>) {
+        self.memory().internet_lease = lease;
+    }
+
+    /// What other daemons do.
+    pub fn services(&self) -> Services {
+        self.memory().services.clone()
     }
 
     /// The network as configured so far.
@@ -156,8 +202,7 @@ impl Fake {
 impl Kernel for Fake {
     async fn capabilities(&self) -> Result<Capabilities, Error> {
         let memory = self.note("capabilities".into()).await?;
-        let all = Capabilities { pptp_helper: true, many_clients: true, events: true };
-        Ok(memory.capabilities.clone().unwrap_or(all))
+        Ok(memory.capabilities.clone().unwrap_or_else(Capabilities::everything))
     }
 
     async fn load(&self, ruleset: &Ruleset, how: Load) -> Result<(), Error> {
@@ -183,15 +228,108 @@ impl Kernel for Fake {
         let mut seen = self.note("observe".into()).await?.seen.clone();
         let wanted = |f: &Flow| flows.iter().any(|wanted| wanted.covers(f.protocol, f.server_port));
         seen.conntrack = (seen.flows.len() as u64, 65_536);
-        seen.flows.retain(wanted);
+        seen.flows.retain(|f| wanted(f) || f.announced_by.is_some() && !flows.is_empty());
         Ok(seen)
+    }
+
+    async fn neighbours(&self) -> Result<Vec<Neighbour>, Error> {
+        Ok(Vec::new())
     }
 
     async fn end(&self, flows: &[Flow]) -> Result<usize, Error> {
         let mut memory = self.note(format!("end {}", flows.len())).await?;
         let before = memory.seen.flows.len();
         memory.seen.flows.retain(|f| !flows.contains(f));
+        memory.entries.entries.retain(|entry| !flows.contains(&entry.flow));
         Ok(before - memory.seen.flows.len())
+    }
+
+    async fn teach(&self, elements: &BTreeMap<String, Vec<Element>>) -> Result<usize, Error> {
+        let mut memory = self.note("teach".into()).await?;
+        for (set, elements) in elements {
+            memory.elements.entry(set.clone()).or_default().extend_from_slice(elements);
+        }
+        Ok(elements.values().map(Vec::len).sum())
+    }
+
+    async fn entries(&self, wanted: &[FlowMatch], most: usize) -> Result<Entries, Error> {
+        let mut all = self.note("entries".into()).await?.entries.clone();
+        let matches = |f: &Flow| wanted.iter().any(|wanted| wanted.covers(f.protocol, f.server_port));
+        all.entries.retain(|entry| matches(&entry.flow) || entry.flow.announced_by.is_some());
+        all.left_out = all.entries.len().saturating_sub(most) as u64;
+        all.entries.truncate(most);
+        Ok(all)
+    }
+
+    async fn elements(
+        &self,
+        sets: &[&'static str],
+        most: usize,
+    ) -> Result<BTreeMap<&'static str, Vec<Element>>, Error> {
+        let memory = self.note("elements".into()).await?;
+        let of = |set: &'static str| {
+            let all = memory.elements.get(set).into_iter().flatten();
+            (set, all.take(most).cloned().collect())
+        };
+        Ok(sets.iter().copied().map(of).collect())
+    }
+
+    async fn carried(&self, _: &IfName) -> Option<(Counter, Counter)> {
+        self.memory().carried
+    }
+
+    async fn serve(&self, wanted: &Services, how: Load) -> Result<(), Error> {
+        match how {
+            Load::Check => self.note("try services".into()).await.map(drop),
+            Load::Commit => {
+                self.note("serve".into()).await?.services = wanted.clone();
+                Ok(())
+            }
+        }
+    }
+
+    fn served(&self, wanted: &Services) -> Served {
+        let memory = self.memory();
+        let service = |wanted: bool, is: bool, name: &str| match (wanted, is) {
+            (false, _) => Service::Off,
+            (true, true) => Service::Running,
+            (true, false) => Service::Failed { words: format!("{name} has ended") },
+        };
+        let is = &memory.services;
+        Served {
+            dnsmasq: service(wanted.dnsmasq.is_some(), is.dnsmasq.is_some(), "dnsmasq"),
+            leases: memory.leases.clone(),
+            dhcp_client: service(wanted.dhcp_client.is_some(), is.dhcp_client.is_some(), "udhcpc"),
+            internet_lease: memory.internet_lease.clone().filter(|_| wanted.dhcp_client.is_some()),
+            unusable: None,
+            now: 0,
+        }
+    }
+
+    async fn lease_changed(&self) {
+        std::future::pending().await
+    }
+
+    fn renew_lease(&self) {
+        self.memory().calls.push("renew".to_owned());
+    }
+
+    async fn offers(&self, devices: &[IfName]) -> Result<Vec<InternetLease>, Error> {
+        let memory = self.note(format!("offers {}", devices.len())).await?;
+        Ok(memory
+            .internet_lease
+            .clone()
+            .filter(|lease| devices.contains(&lease.device))
+            .into_iter()
+            .collect())
+    }
+
+    fn speed(&self, _: &IfName) -> Option<u32> {
+        None
+    }
+
+    async fn forget(&self, address: Ipv4Addr) -> Result<usize, Error> {
+        self.note(format!("forget {address}")).await.map(|_| 0)
     }
 
     async fn events(&self) -> Result<mpsc::Receiver<Event>, Error> {
@@ -252,12 +390,22 @@ impl Network {
     fn configure(&mut self, wanted: &Self) -> Self {
         let mut before = Self::default();
         for link in &wanted.links {
-            let none = || Link { name: link.name.clone(), addresses: Vec::new(), up: false };
+            let none = || Link { up: false, ..Link::new(link.name.clone(), Vec::new()) };
             match self.links.iter_mut().find(|l| l.name == link.name) {
                 Some(known) => before.links.push(std::mem::replace(known, link.clone())),
                 None => {
                     self.links.push(link.clone());
                     before.links.push(none());
+                }
+            }
+        }
+        for bridge in &wanted.bridges {
+            let gone = || Bridge { there: false, ..bridge.clone() };
+            match self.bridges.iter_mut().find(|b| b.name == bridge.name) {
+                Some(known) => before.bridges.push(std::mem::replace(known, bridge.clone())),
+                None => {
+                    self.bridges.push(bridge.clone());
+                    before.bridges.push(gone());
                 }
             }
         }
@@ -293,6 +441,7 @@ mod tests {
             server_port,
             zone: 0,
             helper: None,
+            announced_by: None,
             answered: true,
             tcp_state: None,
             sent: Counter::default(),
@@ -304,9 +453,10 @@ mod tests {
     fn network(up: bool) -> Network {
         let wan = || "wan0".parse().unwrap();
         Network {
-            links: vec![Link { name: wan(), addresses: vec!["192.0.2.1/24".parse().unwrap()], up }],
+            links: vec![Link { up, ..Link::new(wan(), vec!["192.0.2.1/24".parse().unwrap()]) }],
             default_route: Some(Some(DefaultRoute { gateway: [192, 0, 2, 254].into(), device: wan() })),
             sysctls: vec![("net/ipv4/ip_forward".into(), "1".into())],
+            bridges: Vec::new(),
         }
     }
 
@@ -314,7 +464,7 @@ mod tests {
     async fn the_kth_call_fails_and_changes_nothing() {
         let fake = Fake::new();
         fake.fail_at(2);
-        assert!(fake.capabilities().await.unwrap().pptp_helper);
+        assert_eq!(fake.capabilities().await.unwrap(), Capabilities::everything());
         assert!(fake.configure(&network(true), Load::Commit).await.is_err());
         assert_eq!(fake.network(), Network::default());
         fake.configure(&network(true), Load::Commit).await.unwrap();

@@ -12,17 +12,23 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage,
+    NetlinkPayload,
 };
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{
+    LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+};
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteType,
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage as Message};
-use rtnetlink::{AddressMessageBuilder, Handle, LinkUnspec, RouteMessageBuilder};
+use rtnetlink::{AddressMessageBuilder, Handle, LinkBridge, LinkUnspec, RouteMessageBuilder};
 
-use super::{Error, SeenLink};
+use super::{Error, Neighbour, SeenLink};
 use crate::settings::names::InterfaceAddress;
 
 /// The kernel answers within the system call that asks; this only keeps a bug, or an answer that rtnetlink does not
@@ -91,6 +97,42 @@ pub(super) fn set_up(device: u32, up: bool) -> Request {
     Request { message: Message::SetLink(link.build()), flags: 0 }
 }
 
+/// Sets the largest packet of a device, in bytes.
+pub(super) fn set_mtu(device: u32, mtu: u32) -> Request {
+    Request { message: Message::SetLink(LinkUnspec::new_with_index(device).mtu(mtu).build()), flags: 0 }
+}
+
+/// Sets the hardware address of a device.
+pub(super) fn set_mac(device: u32, mac: [u8; 6]) -> Request {
+    let message = LinkUnspec::new_with_index(device).address(mac.to_vec()).build();
+    Request { message: Message::SetLink(message), flags: 0 }
+}
+
+/// Makes a device a port of the bridge `master`, or of none.
+pub(super) fn set_master(device: u32, master: Option<u32>) -> Request {
+    let link = LinkUnspec::new_with_index(device);
+    let link = match master {
+        Some(master) => link.controller(master),
+        None => link.nocontroller(),
+    };
+    Request { message: Message::SetLink(link.build()), flags: 0 }
+}
+
+/// A new bridge, without spanning tree, as the kernel makes one. With its own address it does not take a port's.
+pub(super) fn new_bridge(name: &str, mac: Option<[u8; 6]>) -> Request {
+    let link = LinkBridge::new(name);
+    let link = match mac {
+        Some(mac) => link.address(mac.to_vec()),
+        None => link,
+    };
+    Request { message: Message::NewLink(link.build()), flags: NLM_F_CREATE | NLM_F_EXCL }
+}
+
+/// Takes a bridge away.
+pub(super) fn delete(device: u32) -> Request {
+    Request { message: Message::DelLink(LinkUnspec::new_with_index(device).build()), flags: 0 }
+}
+
 /// A new IPv4 address, of scope global, with the broadcast address of its network if that has one.
 pub(super) fn new_address(device: u32, address: InterfaceAddress) -> Address {
     let (ip, prefix) = (address.address(), address.prefix());
@@ -153,6 +195,12 @@ impl Links {
         let mut request = RouteMessage::default();
         request.header.address_family = AddressFamily::Inet;
         self.list(Message::GetRoute(request), route).await.map_err(refused("list routes"))
+    }
+
+    /// Who was spoken with on the links lately, IPv4 and IPv6.
+    pub(super) async fn neighbours(&mut self) -> Result<Vec<Neighbour>, Error> {
+        let request = Message::GetNeighbour(NeighbourMessage::default());
+        self.list(request, neighbour).await.map_err(refused("list neighbours"))
     }
 
     /// Sends `request` and waits for the kernel's yes or no.
@@ -225,10 +273,20 @@ pub(super) fn refused(what: &'static str) -> impl Fn(io::Error) -> Error {
 fn device(message: Message) -> Option<SeenLink> {
     let Message::NewLink(LinkMessage { header, attributes, .. }) = message else { return None };
     let (mut name, mut mac, mut carrier) = (None, None, header.flags.contains(LinkFlags::LowerUp));
+    let (mut own_mac, mut mtu, mut kind, mut master) = (None, 0, None, None);
     for attribute in attributes {
         match attribute {
             LinkAttribute::IfName(given) => name = Some(given),
             LinkAttribute::Address(bytes) => mac = <[u8; 6]>::try_from(bytes).ok(),
+            LinkAttribute::PermAddress(bytes) => own_mac = <[u8; 6]>::try_from(bytes).ok(),
+            LinkAttribute::Mtu(given) => mtu = given,
+            LinkAttribute::Controller(index) => master = Some(index),
+            LinkAttribute::LinkInfo(infos) => {
+                kind = infos.into_iter().find_map(|info| match info {
+                    LinkInfo::Kind(kind) => Some(kind.to_string()),
+                    _ => None,
+                });
+            }
             LinkAttribute::Carrier(given) => carrier = given == 1,
             _ => {}
         }
@@ -240,6 +298,11 @@ fn device(message: Message) -> Option<SeenLink> {
         addresses: Vec::new(),
         mac: mac.filter(|m| *m != [0; 6]), // the loopback's
         index: header.index,
+        own_mac: own_mac.filter(|m| *m != [0; 6]),
+        mtu,
+        kind,
+        master,
+        ethernet: header.link_layer_type == LinkLayerType::Ether,
     })
 }
 
@@ -261,6 +324,28 @@ fn address(message: Message) -> Option<Address> {
         global: message.header.scope == AddressScope::Universe,
         message,
     })
+}
+
+fn neighbour(message: Message) -> Option<Neighbour> {
+    let Message::NewNeighbour(NeighbourMessage { header, attributes, .. }) = message else { return None };
+    // Failed and incomplete ones are nobody; permanent ones were set by hand.
+    let known =
+        [NeighbourState::Reachable, NeighbourState::Stale, NeighbourState::Delay, NeighbourState::Probe];
+    if !known.contains(&header.state) {
+        return None;
+    }
+    let (mut mac, mut address, mut seen) = (None, None, None);
+    for attribute in attributes {
+        match attribute {
+            NeighbourAttribute::LinkLayerAddress(bytes) => mac = <[u8; 6]>::try_from(bytes).ok(),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => address = Some(ip.into()),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => address = Some(ip.into()),
+            // In USER_HZ, which is 100 on every architecture that routers have (include/asm-generic/param.h).
+            NeighbourAttribute::CacheInfo(info) => seen = Some(info.confirmed / 100),
+            _ => {}
+        }
+    }
+    Some(Neighbour { device: header.ifindex, mac: mac?, address: address?, seen_seconds: seen? })
 }
 
 fn route(message: Message) -> Option<Route> {

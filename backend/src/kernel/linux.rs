@@ -3,28 +3,54 @@
 //! Netfilter's netlink blocks, for microseconds as a rule: it runs on tokio's blocking threads. So does a change of the
 //! network, in a runtime of its own. nft is a child process.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Mutex;
 
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use super::dnsmasq::Dnsmasq;
 use super::links::{Links, refused};
-use super::{Error, Event, Flow, FlowMatch, Kernel, Load, Network, Observation, Table};
-use super::{capabilities, configure, conntrack, nft, table};
+use super::udhcpc::Udhcpc;
+use super::{
+    Counter, Element, Entries, Error, Event, Flow, FlowMatch, Kernel, Load, Neighbour, Network, Observation,
+    Table,
+};
+use super::{capabilities, carried, configure, conntrack, elements, nft, table};
 use crate::ruleset::{Capabilities, Ruleset};
+use crate::services::{InternetLease, Served, Services};
+use crate::settings::names::IfName;
 
 /// The Linux that we run on. Needs CAP_NET_ADMIN in the network namespace.
 #[derive(Debug, Default)]
 pub struct Linux {
     /// The ruleset generation of the last look, and our table then.
     listed: Mutex<Option<(u32, Table)>>,
+    /// None: whoever asks only reads, or loads rules.
+    children: Option<Children>,
+}
+
+/// The other daemons that are ours.
+#[derive(Debug)]
+struct Children {
+    dnsmasq: Dnsmasq,
+    udhcpc: Udhcpc,
 }
 
 impl Linux {
     /// Asks nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// One that runs other daemons too. Their files are made in `run` (gone at boot) and `state` (kept). Needs a runtime of
+    /// tokio.
+    pub fn with_services(run: &Path, state: &Path) -> Self {
+        let children = Children { dnsmasq: Dnsmasq::new(run, state), udhcpc: Udhcpc::new(run, state) };
+        Self { children: Some(children), ..Self::default() }
     }
 
     fn known(&self) -> Option<(u32, Table)> {
@@ -80,9 +106,78 @@ impl Kernel for Linux {
         Ok(seen)
     }
 
+    async fn neighbours(&self) -> Result<Vec<Neighbour>, Error> {
+        Links::open()?.neighbours().await
+    }
+
     async fn end(&self, flows: &[Flow]) -> Result<usize, Error> {
         let flows = flows.to_vec();
         blocking(move || conntrack::end(&flows)).await
+    }
+
+    async fn teach(&self, elements: &BTreeMap<String, Vec<Element>>) -> Result<usize, Error> {
+        let elements = elements.clone();
+        blocking(move || elements::add(&elements)).await
+    }
+
+    async fn entries(&self, wanted: &[FlowMatch], most: usize) -> Result<Entries, Error> {
+        let wanted = wanted.to_vec();
+        blocking(move || conntrack::entries(&wanted, most)).await
+    }
+
+    async fn elements(
+        &self,
+        sets: &[&'static str],
+        most: usize,
+    ) -> Result<BTreeMap<&'static str, Vec<Element>>, Error> {
+        let sets = sets.to_vec();
+        blocking(move || elements::read(&sets, most)).await
+    }
+
+    async fn carried(&self, device: &IfName) -> Option<(Counter, Counter)> {
+        carried::of(device.as_str())
+    }
+
+    async fn serve(&self, wanted: &Services, how: Load) -> Result<(), Error> {
+        let Some(children) = &self.children else { return Ok(()) };
+        // Both, whatever becomes of the first: at a start, a home without names still shall have internet.
+        let home = children.dnsmasq.serve(wanted.dnsmasq.as_ref(), how).await;
+        home.and(children.udhcpc.serve(wanted.dhcp_client.as_ref(), how).await)
+    }
+
+    fn served(&self, wanted: &Services) -> Served {
+        let Some(children) = &self.children else { return Served::default() };
+        let (dnsmasq, leases) = children.dnsmasq.served(wanted.dnsmasq.is_some());
+        Served { dnsmasq, leases, ..children.udhcpc.served(wanted.dhcp_client.as_ref()) }
+    }
+
+    async fn lease_changed(&self) {
+        match &self.children {
+            Some(children) => children.udhcpc.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn renew_lease(&self) {
+        if let Some(children) = &self.children {
+            children.udhcpc.renew();
+        }
+    }
+
+    async fn offers(&self, devices: &[IfName]) -> Result<Vec<InternetLease>, Error> {
+        match &self.children {
+            Some(children) => children.udhcpc.offers(devices).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn speed(&self, device: &IfName) -> Option<u32> {
+        // -1 where the driver does not know, an error where there is no link.
+        std::fs::read_to_string(format!("/sys/class/net/{device}/speed")).ok()?.trim().parse().ok()
+    }
+
+    async fn forget(&self, address: Ipv4Addr) -> Result<usize, Error> {
+        blocking(move || conntrack::forget(address)).await
     }
 
     async fn events(&self) -> Result<mpsc::Receiver<Event>, Error> {

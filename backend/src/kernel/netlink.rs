@@ -21,9 +21,15 @@ const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_DUMP: u16 = 0x300;
+const NLM_F_CREATE: u16 = 0x400;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+/// Around the requests of one transaction of nf_tables (include/uapi/linux/netfilter/nfnetlink.h); the header names the
+/// subsystem, in network order.
+const NFNL_MSG_BATCH_BEGIN: u16 = 16;
+const NFNL_MSG_BATCH_END: u16 = 17;
+const NFNL_SUBSYS_NFTABLES: u8 = 10;
 /// Below this, message kinds belong to netlink itself.
 const NLMSG_MIN_TYPE: u16 = 16;
 
@@ -54,6 +60,22 @@ impl Request {
     /// A request for a list.
     pub(super) fn list(kind: u16, header: &[u8]) -> Self {
         Self::with(kind, NLM_F_REQUEST | NLM_F_DUMP, header)
+    }
+
+    /// Attributes alone, to be put into another one: see [`Self::inside`].
+    pub(super) fn part() -> Self {
+        Self::with(0, 0, &[])
+    }
+
+    /// The attributes of a [`Self::part`].
+    pub(super) fn inside(&self) -> Vec<u8> {
+        self.bytes.get(HEADER..).unwrap_or_default().to_vec()
+    }
+
+    /// May make what is not there.
+    pub(super) fn creating(mut self) -> Self {
+        self.bytes[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE).to_ne_bytes());
+        self
     }
 
     fn with(kind: u16, flags: u16, header: &[u8]) -> Self {
@@ -212,7 +234,18 @@ impl Socket {
         request: &Request,
         parse: impl Fn(&Message<'_>) -> Option<T>,
     ) -> io::Result<Vec<T>> {
+        self.list_from(request, || {}, parse)
+    }
+
+    /// The same; `begin` is called before each reading, for a `parse` that counts.
+    pub(super) fn list_from<T>(
+        &mut self,
+        request: &Request,
+        begin: impl Fn(),
+        parse: impl Fn(&Message<'_>) -> Option<T>,
+    ) -> io::Result<Vec<T>> {
         for _ in 0..TRIES {
+            begin();
             let mut found = Vec::new();
             if self.talk(request, |message| found.extend(parse(message)))? == Reading::Whole {
                 return Ok(found);
@@ -221,10 +254,26 @@ impl Socket {
         Err(io::Error::other("the list changed each time it was read"))
     }
 
-    fn talk(&mut self, request: &Request, mut each: impl FnMut(&Message<'_>)) -> io::Result<Reading> {
+    /// Sends `request` as a transaction of its own to nf_tables, which changes nothing outside of one.
+    pub(super) fn transact(&mut self, request: &Request) -> io::Result<()> {
+        let sequence = self.sequence.wrapping_add(1);
+        let frame =
+            |kind| Request::with(kind, NLM_F_REQUEST, &[0, 0, 0, NFNL_SUBSYS_NFTABLES]).sealed(sequence);
+        // With one number: only the request asks for an answer, the others are answered with an error or not at all.
+        let frames =
+            [frame(NFNL_MSG_BATCH_BEGIN), request.sealed(sequence), frame(NFNL_MSG_BATCH_END)].concat();
+        self.send(&frames, |_| ()).map(drop)
+    }
+
+    fn talk(&mut self, request: &Request, each: impl FnMut(&Message<'_>)) -> io::Result<Reading> {
+        self.send(&request.sealed(self.sequence.wrapping_add(1)), each)
+    }
+
+    /// Sends messages that have the next number, and reads up to the end of the answer.
+    fn send(&mut self, bytes: &[u8], mut each: impl FnMut(&Message<'_>)) -> io::Result<Reading> {
         self.sequence = self.sequence.wrapping_add(1);
         let kernel = SocketAddrNetlink::new(0, 0);
-        retry_on_intr(|| sendto(&self.fd, &request.sealed(self.sequence), SendFlags::empty(), &kernel))?;
+        retry_on_intr(|| sendto(&self.fd, bytes, SendFlags::empty(), &kernel))?;
         let mut reading = Reading::Whole;
         loop {
             let (_, length, sender) =

@@ -12,7 +12,7 @@ const HOME_IPV6: &str = "ip6 saddr { fc00::/7, fe80::/10 }";
 /// The deny rules. Where the LAN device is unknown (an unreadable store), sources that only a home has stand for it,
 /// and never on the internet port.
 pub fn deny(settings: &Settings) -> Ruleset {
-    let mut table = Table::new("deny", false);
+    let mut table = Table::new("deny");
     input::conversations(&mut table);
     input::neighbours(&mut table);
     let (ipv4, ipv6) = home(settings);
@@ -24,6 +24,11 @@ pub fn deny(settings: &Settings) -> Ruleset {
             format!("{ipv6} {ports} accept"),
             "the home may reach SSH and the admin page",
         );
+    }
+    if settings.local_network.device().is_some() {
+        // Asked for from 0.0.0.0: by the device alone it is known whose question that is (RFC 2131 section 4.1).
+        let dhcp = format!("{ipv4} udp dport 67 accept");
+        table.rule(Chain::Input, dhcp, "the home gets addresses, to reach the admin page with");
     }
     let ping = "the home may ping its router";
     table.rule(Chain::Input, format!("{ipv4} icmp type echo-request accept"), ping);

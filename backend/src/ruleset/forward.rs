@@ -1,7 +1,10 @@
 //! Packets through the router, apart from VPN passthrough, which comes first in the chain `forward`.
 
 use super::table::{Chain, Counter, Table};
-use super::{Sides, input};
+use super::{Sides, helpers, input};
+use crate::settings::Settings;
+use crate::settings::internet::Mode;
+use crate::settings::names::Mtu;
 
 /// Errors about a conversation that was let through. Conntrack calls nothing else of ICMP `related` but redirects
 /// and source quench, which no router should forward (RFC 1812 section 5.2.7.2, RFC 6633 section 4). Without
@@ -34,12 +37,36 @@ pub(super) fn end(table: &mut Table) {
     table.rule(Chain::Forward, format!("{} drop", Counter::ForwardDropped), "nobody asked for this");
 }
 
-pub(super) fn rules(table: &mut Table, sides: &Sides) {
+/// Where both sides carry what Ethernet does there is nothing to lower, and packets are spared the rule.
+fn clamps(settings: &Settings) -> bool {
+    let internet = &settings.internet;
+    internet.mss_clamp && (internet.mtu != Mtu::Auto || internet.mode == Mode::Pppoe)
+}
+
+/// `any_helper`: some of `helpers.*` are on.
+pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, any_helper: bool) {
+    if clamps(settings) {
+        // Both directions, and before established, which a SYN with ACK is. The kernel takes the smaller MTU of the two
+        // ways and never raises a size (nft_rt.c `get_tcpmss`, nft_exthdr.c).
+        let clamp = "tcp flags syn / syn,rst tcp option maxseg size set rt mtu";
+        let why = "segments that fit the way to the internet (internet.mss_clamp)";
+        table.rule(Chain::Forward, format!("oifname \"{}\" {clamp}", sides.internet), why);
+        table.rule(Chain::Forward, format!("iifname \"{}\" {clamp}", sides.internet), why);
+    }
     for (side, chain) in [(sides.outward(), Chain::PassthroughOut), (sides.inward(), Chain::PassthroughIn)] {
         let why = "VPN passthrough, before established: off ends open tunnels too";
         table.rule(Chain::Forward, format!("{side} jump {chain}"), why);
     }
+    if any_helper {
+        let rule = format!("{} meta nfproto ipv4 jump {}", sides.outward(), Chain::Helpers);
+        table.rule(
+            Chain::Forward,
+            rule,
+            "connections that may announce others, before established: they renew what is known",
+        );
+    }
     input::known(table, Chain::Forward);
+    helpers::not_begun_anew(table, sides);
     let mut rule = |text: String, why| table.rule(Chain::Forward, text, why);
     rule(
         "ct state untracked drop".to_owned(),
@@ -47,12 +74,12 @@ pub(super) fn rules(table: &mut Table, sides: &Sides) {
     );
     // What is left is new.
     rule(format!("{} accept", sides.outward()), "the home may reach the internet");
-    rule(format!("{} accept", sides.at_home()), "the home may talk among itself");
+    rule(format!("{} accept", sides.is_device()), "the home may talk among itself");
     end(table);
     errors(table);
     // A router often sees only one direction of a conversation inside the home (the answer takes the direct way),
     // which conntrack then calls invalid.
-    let at_home = format!("{} accept", sides.at_home());
-    table.rule(Chain::Invalid, at_home, "the home may talk among itself, past this box in one direction");
+    let is_device = format!("{} accept", sides.is_device());
+    table.rule(Chain::Invalid, is_device, "the home may talk among itself, past this box in one direction");
     invalid(table);
 }

@@ -7,7 +7,7 @@ use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Capabilities, Ruleset, absent, compile, deny};
+use super::{Capabilities, Helper, Ruleset, absent, compile, deny};
 use crate::settings::Settings;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/rulesets");
@@ -37,10 +37,12 @@ fn case(folder: &Path) -> Case {
     let settings = Settings::from_toml(&text).unwrap();
     assert_eq!((settings.check(), settings.not_built()), (vec![], vec![]), "{name}");
     let said = |words: &str| text.lines().any(|line| line == words);
+    let lacks = |word: &str| said(&format!("# capabilities: no {word}"));
     let capabilities = Capabilities {
-        pptp_helper: !said("# capabilities: no pptp helper"),
-        many_clients: !said("# capabilities: no zones"),
-        events: true,
+        helpers: Helper::ALL.into_iter().filter(|one| !lacks(&format!("{} helper", one.name()))).collect(),
+        many_clients: !lacks("zones"),
+        events: !lacks("events"),
+        ..Capabilities::everything()
     };
     let ruleset = if said("# state: deny") { deny(&settings) } else { compile(&settings, &capabilities) };
     Case { name, golden: folder.join("golden.nft"), ruleset }

@@ -15,9 +15,11 @@ pub(super) struct Learnt {
     /// `set` or `map`.
     kind: &'static str,
     /// The expressions its keys (and values) have the type of.
-    of: &'static str,
+    pub(super) of: &'static str,
     /// How long an element lives that is not renewed, as nft writes it, unless the rule that adds it says otherwise.
     timeout: &'static str,
+    /// Most elements.
+    size: u32,
     /// What it means to have an element in it.
     pub(super) why: &'static str,
 }
@@ -29,7 +31,7 @@ impl Learnt {
         timeout: &'static str,
         why: &'static str,
     ) -> Self {
-        Self { name, kind: "set", of, timeout, why }
+        Self { name, kind: "set", of, timeout, size: SIZE, why }
     }
 
     pub(super) const fn map(
@@ -38,7 +40,12 @@ impl Learnt {
         timeout: &'static str,
         why: &'static str,
     ) -> Self {
-        Self { name, kind: "map", of, timeout, why }
+        Self { name, kind: "map", of, timeout, size: SIZE, why }
+    }
+
+    /// With at most so many elements.
+    pub(super) const fn sized(self, size: u32) -> Self {
+        Self { size, ..self }
     }
 
     /// The command that empties it.
@@ -50,10 +57,10 @@ impl Learnt {
 /// As a declaration inside the table.
 impl fmt::Display for Learnt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, kind, of, timeout, why } = self;
+        let Self { name, kind, of, timeout, size, why } = self;
         write!(
             f,
-            "\t{kind} {name} {{\n\t\ttypeof {of}\n\t\tsize {SIZE}\n\t\tflags dynamic,timeout\n\t\ttimeout {timeout}\n\t\t\
+            "\t{kind} {name} {{\n\t\ttypeof {of}\n\t\tsize {size}\n\t\tflags dynamic,timeout\n\t\ttimeout {timeout}\n\t\t\
              comment \"{why}\"\n\t}}\n"
         )
     }

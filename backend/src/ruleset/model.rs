@@ -65,14 +65,22 @@ const LEFT: [Fair; 4] = [
     Fair { present: 2, order: ORDER, burst: true, haunted: true },
 ];
 
-/// Without L2TP, whose sets are keyed by ports and no matter of IPsec.
+/// Without L2TP and the other helpers, whose sets are no matter of IPsec.
 fn text() -> String {
-    let all = compile(&router(), &Capabilities { pptp_helper: true, many_clients: true, events: true });
+    let all = compile(&router(), &Capabilities::everything());
     let mut text = String::new();
     let mut inside = false;
     for line in all.to_string().lines() {
-        inside |= line.starts_with("\tset l2tp_") || line.starts_with("\tmap l2tp_");
-        if !inside && !line.contains("@l2tp_") {
+        let other = line.starts_with("\tset l2tp_")
+            || line.starts_with("\tmap l2tp_")
+            || line.ends_with("_hosts {")
+            || line.starts_with("\tset helper_");
+        inside |= other;
+        if !inside
+            && !line.contains("@l2tp_")
+            && !line.contains("@helper_")
+            && !line.starts_with("flush set ")
+        {
             text.push_str(line);
             text.push('\n');
         }

@@ -8,14 +8,23 @@ mod l2tp;
 mod pptp;
 
 use super::table::{Chain, Counter, Table};
-use super::{Capabilities, FlowMatch, Sides};
+use super::{Capabilities, FlowMatch, Sides, Switch, ended, helpers};
 use crate::settings::{Role, Settings};
+
+pub use ipsec::many_clients::{CONFIRMED, KEPT};
+
+/// Whether the rules of these settings learn whose IPsec packets are.
+pub fn learns(settings: &Settings, capabilities: &Capabilities) -> bool {
+    ipsec::many_clients::wanted(&settings.passthrough.ipsec, capabilities)
+}
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 /// A protocol, or the part of one that has a switch of its own.
 struct Part {
+    /// Its switch.
+    switch: Switch,
     /// Its packets from the home, and from the internet.
     chains: (Chain, Chain),
     /// What counts them when they pass, and when they do not.
@@ -48,6 +57,7 @@ fn parts(settings: &Settings, capabilities: &Capabilities) -> Vec<Part> {
 
 pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, capabilities: &Capabilities) {
     let parts = parts(settings, capabilities);
+    ended::rules(table);
     if ipsec::many_clients::wanted(&settings.passthrough.ipsec, capabilities) {
         // Whoever began: a server that speaks first to its client is in the client's zone too.
         for (from, to) in [(Chain::PassthroughOut, Chain::IpsecOut), (Chain::PassthroughIn, Chain::IpsecIn)] {
@@ -59,12 +69,21 @@ pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, capab
     }
     l2tp::dispatch_moved(table);
     dispatch(table, &parts);
+    ipsec::dispatch_let_in(table);
+    ipsec::from_the_internet(table, settings);
     pptp::track_calls(table, sides, &settings.passthrough.pptp, capabilities);
     l2tp::answers_from_another_port(table, sides, &settings.passthrough.l2tp);
     for part in &parts {
         match part.fate {
-            Fate::Passed(what) => pass(table, part, what),
-            Fate::Refused(why) => refuse(table, part, why),
+            Fate::Passed(what) => {
+                table.forgotten(&[part.switch.set()]);
+                pass(table, part, what);
+            }
+            Fate::Refused(why) => {
+                table.learnt(&[part.switch.set()]);
+                table.rule(part.chains.0, part.switch.rule(), "who tries what is off");
+                refuse(table, part, why);
+            }
         }
     }
 }
@@ -79,8 +98,10 @@ pub(super) fn shortcut(table: &mut Table, sides: &Sides, settings: &Settings, ca
             table.rule(Chain::Forward, rule, "AH over IPv6 is off, whatever it carries");
         }
     }
+    ipsec::strict_about_authentication_header(table, sides, settings);
+    let helped = helpers::flows(settings, capabilities);
     for protocol in [TCP, UDP] {
-        let ports = ports(parts.iter().flat_map(|part| &part.flows), protocol);
+        let ports = ports(parts.iter().flat_map(|part| &part.flows).chain(&helped), protocol);
         // What a server began and we handed over is L2TP, on whatever port (see `l2tp.rs`).
         let ours = if protocol == UDP { "ct status & dnat == 0 " } else { "" };
         for (direction, port) in DIRECTIONS {
@@ -134,7 +155,13 @@ fn transport(protocol: u8) -> &'static str {
 /// The ports of a transport protocol, as the elements of a set.
 fn ports<'a>(flows: impl IntoIterator<Item = &'a FlowMatch>, protocol: u8) -> String {
     let ours = flows.into_iter().filter(|flow| flow.protocol == protocol);
-    let ports: Vec<String> = ours.filter_map(|flow| flow.server_port).map(|port| port.to_string()).collect();
+    let mut ports: Vec<String> = Vec::new();
+    for port in ours.filter_map(|flow| flow.server_port).map(|port| port.to_string()) {
+        // A port that is also a helper's.
+        if !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
     ports.join(", ")
 }
 
@@ -198,6 +225,13 @@ pub fn ended_by(before: &Settings, after: &Settings, capabilities: &Capabilities
         }
     }
     ended
+}
+
+/// The conntrack entries of IPv6 that the internet began, was let in with and may not begin any more.
+pub fn let_in_ended_by(before: &Settings, after: &Settings) -> Vec<FlowMatch> {
+    let was = before.role == Role::Router && ipsec::let_in(before);
+    let ends = after.role == Role::Router && was && !ipsec::let_in(after);
+    if ends { ipsec::let_in_flows().into() } else { Vec::new() }
 }
 
 /// Flows that pass and flows that are refused. Where we are not the router, neither is our doing.

@@ -40,8 +40,18 @@ const ROUTER: &[(&str, &str)] = &[
     ("net/ipv4/ip_forward", "1"),
 ];
 
+/// Else a kernel with br_netfilter hands what goes from one port of the home to another to our rules, which do not know that
+/// way. One value for all bridges: a single one's own (`nf_call_iptables`) only adds to it (`br_nf_pre_routing`).
+const BRIDGE: &[(&str, &str)] = &[
+    ("net/bridge/bridge-nf-call-iptables", "0"),
+    ("net/bridge/bridge-nf-call-ip6tables", "0"),
+    ("net/bridge/bridge-nf-call-arptables", "0"),
+];
+
 /// Paths below `/proc/sys` with their values, in the order in which to write them. Empty unless we are the router.
 pub fn sysctls(settings: &Settings) -> Vec<(String, String)> {
-    let wanted = if settings.role == Role::Router { ROUTER } else { &[] };
-    wanted.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect()
+    let router = settings.role == Role::Router;
+    let bridge = router && settings.local_network.devices.len() > 1;
+    let (bridge, wanted) = (if bridge { BRIDGE } else { &[] }, if router { ROUTER } else { &[] });
+    bridge.iter().chain(wanted).map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect()
 }

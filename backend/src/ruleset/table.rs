@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 
-use super::Ruleset;
 use super::learnt::Learnt;
+use super::{Helper, Ruleset};
 
 /// Number of this set of chains and objects. A table of another number is not refilled but made anew.
 pub const SCHEMA: u32 = 2;
@@ -50,6 +50,8 @@ pub(super) enum Chain {
     IkeNew,
     IkeChild,
     IpsecClient,
+    Refused,
+    Helpers,
     Related,
     Invalid,
     Output,
@@ -57,7 +59,7 @@ pub(super) enum Chain {
 }
 
 impl Chain {
-    pub(super) const ALL: [Self; 36] = [
+    pub(super) const ALL: [Self; 38] = [
         Self::About,
         Self::Zone,
         Self::ZoneEsp,
@@ -90,6 +92,8 @@ impl Chain {
         Self::IkeNew,
         Self::IkeChild,
         Self::IpsecClient,
+        Self::Refused,
+        Self::Helpers,
         Self::Related,
         Self::Invalid,
         Self::Output,
@@ -112,6 +116,7 @@ impl Chain {
             Self::IpsecIn => "ipsec_in",
             Self::NatTraversalOut => "nat_traversal_out",
             Self::NatTraversalIn => "nat_traversal_in",
+            Self::Helpers => "helpers",
             Self::Related => "related",
             Self::Invalid => "invalid",
             Self::Zone => "zone",
@@ -133,6 +138,7 @@ impl Chain {
             Self::IkeNew => "ike_new",
             Self::IkeChild => "ike_child",
             Self::IpsecClient => "ipsec_client",
+            Self::Refused => "refused",
             Self::Srcnat => "srcnat",
         }
     }
@@ -181,6 +187,16 @@ pub enum Counter {
     IpsecProbation,
     /// Packets of servers with an SPI that could be several clients', dropped.
     IpsecUnplaced,
+    /// Connections let in because FTP announced them.
+    FtpLetIn,
+    /// Connections let in because TFTP announced them.
+    TftpLetIn,
+    /// Connections let in because SIP announced them.
+    SipLetIn,
+    /// Connections let in because H.323 announced them.
+    H323LetIn,
+    /// Connections let in because IRC announced them.
+    IrcLetIn,
     /// Packets to this box that nobody asked for.
     InputDropped,
     /// Packets through this box that nobody asked for.
@@ -191,7 +207,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 18] = [
         Self::PptpPassed,
         Self::PptpRefused,
         Self::L2tpPassed,
@@ -202,6 +218,11 @@ impl Counter {
         Self::IpsecLimited,
         Self::IpsecProbation,
         Self::IpsecUnplaced,
+        Self::FtpLetIn,
+        Self::TftpLetIn,
+        Self::SipLetIn,
+        Self::H323LetIn,
+        Self::IrcLetIn,
         Self::InputDropped,
         Self::ForwardDropped,
         Self::InvalidDropped,
@@ -220,6 +241,11 @@ impl Counter {
             Self::IpsecLimited => "ipsec_limited",
             Self::IpsecProbation => "ipsec_probation",
             Self::IpsecUnplaced => "ipsec_unplaced",
+            Self::FtpLetIn => "ftp_let_in",
+            Self::TftpLetIn => "tftp_let_in",
+            Self::SipLetIn => "sip_let_in",
+            Self::H323LetIn => "h323_let_in",
+            Self::IrcLetIn => "irc_let_in",
             Self::InputDropped => "input_dropped",
             Self::ForwardDropped => "forward_dropped",
             Self::InvalidDropped => "invalid_dropped",
@@ -240,6 +266,11 @@ impl Counter {
             Self::IpsecLimited => "new IPsec tunnels of one device beyond its limit, dropped",
             Self::IpsecProbation => "new SPIs of servers given to the likeliest client, on probation",
             Self::IpsecUnplaced => "ESP of servers that could be for several clients, dropped",
+            Self::FtpLetIn => "connections let in because FTP announced them",
+            Self::TftpLetIn => "connections let in because TFTP announced them",
+            Self::SipLetIn => "connections let in because SIP announced them",
+            Self::H323LetIn => "connections let in because H.323 announced them",
+            Self::IrcLetIn => "connections let in because IRC announced them",
             Self::InputDropped => "packets to this box that nobody asked for",
             Self::ForwardDropped => "packets through this box that nobody asked for",
             Self::InvalidDropped => "packets that fit no connection",
@@ -257,26 +288,30 @@ impl Display for Counter {
 /// The table while it is being filled.
 pub(super) struct Table {
     about: String,
-    pptp_helper: bool,
+    helpers: Vec<Helper>,
     learnt: Vec<Learnt>,
     forgotten: Vec<Learnt>,
     rules: BTreeMap<Chain, Vec<String>>,
 }
 
 impl Table {
-    /// An empty table; `standing` says what it is for. The helper object can only be declared where the kernel
-    /// knows the helper; without a rule that assigns it, it does nothing.
-    pub(super) fn new(standing: &str, pptp_helper: bool) -> Self {
+    /// An empty table; `standing` says what it is for.
+    pub(super) fn new(standing: &str) -> Self {
         let about = format!("postern schema {SCHEMA}, {standing}");
         let mut table = Self {
             about: about.clone(),
-            pptp_helper,
+            helpers: Vec::new(),
             learnt: Vec::new(),
             forgotten: Vec::new(),
             rules: BTreeMap::new(),
         };
         table.rule(Chain::About, "return", &about);
         table
+    }
+
+    /// Declares a helper, which can only be done where the kernel knows it. Without a rule that assigns it, it does nothing.
+    pub(super) fn helper(&mut self, helper: Helper) {
+        self.helpers.push(helper);
     }
 
     /// Declares sets and maps. Those of an earlier ruleset stay, with their elements, until the table is made anew.
@@ -307,9 +342,7 @@ impl Table {
 
     fn write(&self, text: &mut String) -> fmt::Result {
         writeln!(text, "table inet postern {{\n\tcomment \"postern schema {SCHEMA}\"")?;
-        if self.pptp_helper {
-            writeln!(text, "\tct helper pptp {{\n\t\ttype \"pptp\" protocol tcp\n\t\tl3proto ip\n\t}}")?;
-        }
+        self.helpers.iter().try_for_each(|helper| text.write_str(&helper.declared()))?;
         for counter in Counter::ALL {
             writeln!(text, "\tcounter {} {{\n\t\tcomment \"{}\"\n\t}}", counter.name(), counter.counts())?;
         }

@@ -5,8 +5,13 @@ use super::*;
 use crate::settings::keys::set;
 use crate::settings::tests::router;
 
-const ABLE: Capabilities = Capabilities { pptp_helper: true, many_clients: true, events: true };
-const UNABLE: Capabilities = Capabilities { pptp_helper: false, many_clients: false, events: false };
+fn able() -> Capabilities {
+    Capabilities::everything()
+}
+
+fn unable() -> Capabilities {
+    Capabilities::nothing()
+}
 
 /// A good router document with these changes.
 fn with(changes: &[(&str, &str)]) -> Settings {
@@ -34,6 +39,7 @@ fn all_rulesets() -> Vec<Ruleset> {
         "passthrough.ipsec.enabled",
         "passthrough.ipsec.nat_traversal",
         "firewall.ping",
+        "helpers.ftp",
     ];
     let mut rulesets =
         vec![deny(&router()), deny(&Settings::default()), deny(&with(&[("access.port", "8080")]))];
@@ -47,8 +53,14 @@ fn all_rulesets() -> Vec<Ruleset> {
             }
             set(&mut settings, "passthrough.pptp.ports", ports).unwrap();
             set(&mut settings, "passthrough.l2tp.ports", ports).unwrap();
-            rulesets.push(compile(&settings, &ABLE));
-            rulesets.push(compile(&settings, &UNABLE));
+            if combination & 32 != 0 {
+                for key in ["helpers.tftp", "helpers.sip", "helpers.h323", "helpers.irc"] {
+                    set(&mut settings, key, "true").unwrap();
+                }
+                set(&mut settings, "firewall.ipv6_ipsec", "strict").unwrap();
+            }
+            rulesets.push(compile(&settings, &able()));
+            rulesets.push(compile(&settings, &unable()));
         }
     }
     rulesets
@@ -88,7 +100,18 @@ fn what_the_internet_begins_is_never_accepted() {
         // Only what was translated for a client that has spoken to this very server.
         "ct state new ct zone != 0 ct status dnat counter name \"ipsec_passed\" accept",
         "meta l4proto 17 ct state new ct status dnat counter name \"l2tp_passed\" accept",
+        // RFC 6092; the test of this rule says when.
+        "meta nfproto ipv6 ct state new ct status confirmed counter name \"ipsec_passed\" accept",
+        "meta nfproto ipv6 ct state new limit rate 1/second burst 60 packets counter name \"ipsec_passed\" accept",
     ];
+    // What a helper announced: from the internet to a host that has such a connection, to no privileged port.
+    let announced = |rule: &str| {
+        let from_to = "iifname \"eth0\" oifname \"eth1\" meta nfproto ipv4 meta l4proto";
+        ["6", "17"]
+            .iter()
+            .any(|protocol| rule.starts_with(&format!("{from_to} {protocol} th dport >= 1024 ct helper {{ ")))
+            && (rule.contains(" ip daddr . ip saddr @") || rule.contains(" ip daddr @irc_hosts "))
+    };
     // Chains that decide about zones and translation: to accept there is to go on to the chains above.
     let decide_nothing = |text: &str| -> String {
         let mut rest = text.to_owned();
@@ -106,7 +129,10 @@ fn what_the_internet_begins_is_never_accepted() {
         for rule in text.lines().filter_map(|line| line.trim().split_once(" comment ")).map(|(rule, _)| rule)
         {
             let known = rule.ends_with("ct state established accept");
-            assert!(!rule.contains("accept") || known || may_accept.contains(&rule), "{rule}");
+            assert!(
+                !rule.contains("accept") || known || announced(rule) || may_accept.contains(&rule),
+                "{rule}"
+            );
         }
         // The chain `related` is entered for related packets alone.
         let jumps = text.matches("jump related").count();
@@ -134,17 +160,17 @@ fn a_router_that_does_not_know_its_sides_denies() {
     for key in ["internet.device", "local_network.devices"] {
         let mut settings = router();
         set(&mut settings, key, "unset").unwrap();
-        assert_eq!(compile(&settings, &ABLE), deny(&settings));
+        assert_eq!(compile(&settings, &able()), deny(&settings));
     }
     let mut settings = router();
     set(&mut settings, "internet.device", "eth1").unwrap();
-    assert_eq!(compile(&settings, &ABLE), deny(&settings));
+    assert_eq!(compile(&settings, &able()), deny(&settings));
 }
 
 #[test]
 fn without_the_router_role_there_is_no_table() {
     for role in ["unset", "companion"] {
-        assert_eq!(compile(&with(&[("role", role)]), &ABLE), absent());
+        assert_eq!(compile(&with(&[("role", role)]), &able()), absent());
     }
     assert_eq!(absent().about(), None);
 }
@@ -157,11 +183,12 @@ fn passthrough_is_decided_before_established_and_only_between_home_and_internet(
         let at = forward.iter().position(|rule| rule.contains("jump passthrough_out ")).unwrap();
         for rule in &forward[..at] {
             let shortcut = rule.contains(" ct state established accept ") && rule.contains("port != { ");
-            assert!(shortcut || rule.contains("ip6 nexthdr 51 jump ipsec_"), "{rule}");
+            assert!(shortcut || rule.contains("ip6 nexthdr 51 ") && rule.contains("jump ipsec_"), "{rule}");
         }
         assert!(forward[at].starts_with("iifname \"eth1\" oifname \"eth0\" jump passthrough_out "));
         assert!(forward[at + 1].starts_with("iifname \"eth0\" oifname \"eth1\" jump passthrough_in "));
-        assert!(forward[at + 2].starts_with("ct state established accept "));
+        let helped = usize::from(forward[at + 2].contains(" jump helpers "));
+        assert!(forward[at + 2 + helped].starts_with("ct state established accept "));
         assert_eq!(ruleset.to_string().matches("jump passthrough_").count(), 2);
     }
 }
@@ -204,7 +231,7 @@ fn every_ruleset_has_the_same_chains_and_counters() {
 
 #[test]
 fn pptp_off_attaches_no_helper() {
-    for capabilities in [ABLE, UNABLE] {
+    for capabilities in [able(), unable()] {
         let text = compile(&with(&[]), &capabilities).to_string();
         assert!(!text.contains("ct helper set") && !text.contains("ct helper \"pptp\""), "{text}");
     }
@@ -213,10 +240,13 @@ fn pptp_off_attaches_no_helper() {
 #[test]
 fn without_the_helper_pptp_is_refused_and_the_table_still_loads() {
     let on = with(&[("passthrough.pptp.enabled", "true")]);
-    let ruleset = compile(&on, &UNABLE);
+    let ruleset = compile(&on, &unable());
     assert!(!ruleset.to_string().contains("ct helper"));
-    assert!(chain(&ruleset, "pptp_out").iter().all(|rule| rule.contains("reject")));
-    assert!(chain(&ruleset, "pptp_in")[0].contains("this kernel has no PPTP helper"));
+    let refuses = |rule: &String| {
+        ["reject", "goto refused", "update @pptp_tried_hosts { "].iter().any(|part| rule.contains(part))
+    };
+    assert!(chain(&ruleset, "pptp_out").iter().all(refuses));
+    assert!(chain(&ruleset, "pptp_in").last().unwrap().contains("this kernel has no PPTP helper"));
 }
 
 #[test]
@@ -226,15 +256,15 @@ fn only_the_control_connections_of_calls_are_told_of_and_only_where_the_kernel_c
         let text = compile(&on, capabilities).to_string();
         text.lines().filter(|rule| rule.contains("ct event")).map(str::to_owned).collect::<Vec<_>>()
     };
-    let [rule] = &told(&ABLE)[..] else { panic!("{:?}", told(&ABLE)) };
+    let [rule] = &told(&able())[..] else { panic!("{:?}", told(&able())) };
     assert!(rule.contains("ct helper set \"pptp\" ct event set new,destroy,protoinfo"), "{rule}");
-    assert_eq!(told(&Capabilities { events: false, ..ABLE }), [""; 0]);
+    assert_eq!(told(&Capabilities { events: false, ..able() }), [""; 0]);
     assert!(sysctls(&on).contains(&("net/netfilter/nf_conntrack_events".into(), "0".into())));
 }
 
 #[test]
 fn l2tp_off_neither_learns_nor_hands_over_and_refuses_what_was_handed_over() {
-    let off = compile(&with(&[("passthrough.l2tp.enabled", "false")]), &ABLE);
+    let off = compile(&with(&[("passthrough.l2tp.enabled", "false")]), &able());
     let text = off.to_string();
     assert!(!text.contains("map @l2tp_back") && chain(&off, "l2tp_learn").is_empty());
     for (from, to) in [("passthrough_out", "goto l2tp_out"), ("passthrough_in", "goto l2tp_in")] {
@@ -248,6 +278,74 @@ fn l2tp_off_neither_learns_nor_hands_over_and_refuses_what_was_handed_over() {
     assert_eq!(guarded, [true, true], "the shortcut would let it pass");
 }
 
+#[test]
+fn no_ruleset_puts_a_flow_past_the_rules() {
+    for ruleset in all_rulesets() {
+        let text = ruleset.to_string();
+        assert!(
+            !text.contains("flow add") && !text.contains("flow offload") && !text.contains("flowtable"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn helpers_are_attached_only_where_they_are_on_and_known() {
+    let all = ["ftp", "tftp", "sip", "h323", "irc"];
+    for name in all {
+        let on = with(&[(&format!("helpers.{name}"), "true")]);
+        let rules = compile(&on, &able());
+        let text = rules.to_string();
+        let (declared, used) = text.split_once("flush table inet postern\n").unwrap();
+        for other in Helper::ALL {
+            let counted = other.counter().map(|counter| counter.to_string());
+            let theirs = counted.is_some_and(|counter| used.contains(&counter));
+            assert_eq!(theirs, other.name() == name, "{name}: {other:?}");
+        }
+        assert!(declared.contains("ct helper"), "{text}");
+        let let_in: Vec<_> =
+            chain(&rules, "related").into_iter().filter(|rule| rule.contains("ct helper")).collect();
+        assert_eq!(let_in.len(), if name == "h323" { 2 } else { 1 }, "one a protocol: {let_in:?}");
+        // What is full of UDP would be no place for TCP.
+        for rule in let_in {
+            assert_eq!(rule.contains("@helper_let_in"), rule.contains("l4proto 6 "), "{rule}");
+        }
+        assert!(chain(&rules, "helpers").iter().any(|rule| rule.contains("ct helper set")), "{text}");
+        // What was known of the others is forgotten.
+        for other in all {
+            assert_eq!(text.contains(&format!("flush set inet postern {other}_hosts\n")), other != name);
+        }
+        let lacking = compile(&on, &unable()).to_string();
+        assert!(!lacking.contains("ct helper"), "{lacking}");
+        assert_eq!(lacking, compile(&with(&[]), &unable()).to_string());
+    }
+    let off = compile(&with(&[]), &able());
+    assert!(chain(&off, "helpers").is_empty() && !off.to_string().contains("jump helpers"));
+}
+
+#[test]
+fn ipsec_comes_in_over_ipv6_only_while_ipsec_is_on_and_not_strict() {
+    let rule = "meta nfproto ipv6 ct state new ";
+    let comes_in = |changes: &[(&str, &str)]| {
+        let rules = compile(&with(changes), &able());
+        let text = rules.to_string();
+        assert_eq!(
+            text.matches(rule).count(),
+            chain(&rules, "ipsec_in").iter().filter(|r| r.contains(rule)).count()
+        );
+        text.contains(rule)
+    };
+    let rules = compile(&with(&[]), &able());
+    let new = chain(&rules, "ipsec_in").into_iter().filter(|r| r.contains(rule));
+    assert!(
+        new.clone().count() == 2 && new.clone().all(|r| r.contains("confirmed") || r.contains("limit rate"))
+    );
+    assert!(comes_in(&[]));
+    assert!(comes_in(&[("passthrough.ipsec.many_clients", "false")]));
+    assert!(!comes_in(&[("firewall.ipv6_ipsec", "strict")]));
+    assert!(!comes_in(&[("passthrough.ipsec.enabled", "false")]));
+}
+
 fn flow(protocol: u8, server_port: impl Into<Option<u16>>) -> FlowMatch {
     FlowMatch { protocol, server_port: server_port.into() }
 }
@@ -256,7 +354,7 @@ fn flow(protocol: u8, server_port: impl Into<Option<u16>>) -> FlowMatch {
 fn a_change_ends_exactly_the_flows_it_no_longer_lets_through() {
     let all_on = [("passthrough.pptp.enabled", "true"), ("passthrough.pptp.ports", "1723,1823")];
     let on = with(&all_on);
-    let ended = |changes: &[(&str, &str)]| ended_by(&on, &with(&[&all_on, changes].concat()), &ABLE);
+    let ended = |changes: &[(&str, &str)]| ended_by(&on, &with(&[&all_on, changes].concat()), &able());
 
     assert_eq!(ended(&[]), []);
     assert_eq!(ended(&[("firewall.ping", "true"), ("access.port", "8080")]), []);
@@ -282,11 +380,11 @@ fn a_change_ends_exactly_the_flows_it_no_longer_lets_through() {
 #[test]
 fn what_was_refused_before_is_not_ended_again_but_becoming_the_router_ends_it() {
     let off = with(&[]);
-    assert_eq!(ended_by(&off, &with(&[("passthrough.l2tp.ports", "1701,1702")]), &ABLE), []);
-    assert_eq!(ended_by(&off, &with(&[("passthrough.pptp.ports", "1723,1823")]), &ABLE), [flow(6, 1823)]);
-    assert_eq!(ended_by(&off, &with(&[("passthrough.pptp.enabled", "true")]), &ABLE), []);
-    assert_eq!(ended_by(&off, &with(&[("passthrough.pptp.enabled", "true")]), &UNABLE), []);
-    assert_eq!(ended_by(&Settings::default(), &off, &ABLE), [flow(6, 1723), flow(47, None)]);
+    assert_eq!(ended_by(&off, &with(&[("passthrough.l2tp.ports", "1701,1702")]), &able()), []);
+    assert_eq!(ended_by(&off, &with(&[("passthrough.pptp.ports", "1723,1823")]), &able()), [flow(6, 1823)]);
+    assert_eq!(ended_by(&off, &with(&[("passthrough.pptp.enabled", "true")]), &able()), []);
+    assert_eq!(ended_by(&off, &with(&[("passthrough.pptp.enabled", "true")]), &unable()), []);
+    assert_eq!(ended_by(&Settings::default(), &off, &able()), [flow(6, 1723), flow(47, None)]);
 }
 
 #[test]
@@ -296,7 +394,7 @@ fn the_flows_to_count_are_the_flows_the_rules_catch() {
     assert_eq!(flows.pptp, [flow(6, 1723), flow(6, 1823), flow(47, None)]);
     assert_eq!(flows.l2tp, [flow(17, 1701), flow(115, None)]);
     assert_eq!(flows.ipsec, [flow(17, 500), flow(50, None), flow(51, None), flow(17, 4500)]);
-    let caught = chain(&compile(&settings, &ABLE), "passthrough_out");
+    let caught = chain(&compile(&settings, &able()), "passthrough_out");
     for (set, to) in [
         ("tcp dport { 1723, 1823 } ct direction original", "pptp_out"),
         ("{ 47 }", "pptp_out"),

@@ -19,6 +19,7 @@ impl Store {
         .bind(wall_clock())
         .execute(&self.pool)
         .await?;
+        self.keep_copy().await;
         Ok(done.rows_affected() == 1)
     }
 
@@ -28,6 +29,7 @@ impl Store {
             .bind(password)
             .execute(&self.pool)
             .await?;
+        self.keep_copy().await;
         Ok(())
     }
 }

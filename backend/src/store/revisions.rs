@@ -107,14 +107,36 @@ fn json<T: serde::Serialize>(id: i64, value: &T) -> Result<String, Error> {
 }
 
 impl Store {
-    /// The newest document that the owner has kept; none: factory state.
+    /// The newest document that the owner has kept and that can be read; none: factory state. An error: there are some, and
+    /// none of them can be read.
     pub async fn newest_confirmed(&self) -> Result<Option<Stored>, Error> {
-        let row = sqlx::query_as(
-            "SELECT id, settings, before FROM revision WHERE state = 'confirmed' ORDER BY id DESC LIMIT 1",
+        let mut damaged = None;
+        let mut below = i64::MAX;
+        loop {
+            let row: Option<Row> = sqlx::query_as(
+                "SELECT id, settings, before FROM revision WHERE state = 'confirmed' AND id < ?1 \
+                 ORDER BY id DESC LIMIT 1",
+            )
+            .bind(below)
+            .fetch_optional(&self.pool)
+            .await?;
+            let Some(row) = row else { return damaged.map_or(Ok(None), Err) };
+            below = row.0;
+            match stored(row) {
+                Ok(stored) => return Ok(Some(stored)),
+                Err(error) => damaged = damaged.or(Some(error)),
+            }
+        }
+    }
+
+    /// Whether something is on its way, readable or not.
+    pub(super) async fn unconfirmed_id(&self) -> Result<Option<i64>, Error> {
+        let row: Option<(i64,)> = sqlx::query_as(
+            "SELECT id FROM revision WHERE state IN ('saved', 'applied') ORDER BY id DESC LIMIT 1",
         )
         .fetch_optional(&self.pool)
         .await?;
-        row.map(stored).transpose()
+        Ok(row.map(|(id,)| id))
     }
 
     /// The newest document that was on its way when a daemon ended: saved or applied, neither kept nor taken back.
@@ -197,6 +219,9 @@ impl Store {
             .bind(word(state))
             .execute(&self.pool)
             .await?;
+        if state == RevisionState::Confirmed {
+            self.keep_copy().await;
+        }
         Ok(())
     }
 

@@ -31,36 +31,38 @@ pub(super) fn swaps(lab: &Lab, postern: &Postern) -> Result<(), lexopt::Error> {
     router.write("/run/lab/yardstick.nft", text.replace("inet postern", "inet yardstick"));
     let daemon = number(&postern.daemon_status("Pid"))?;
     let loop_ = format!("for i in $(seq {BATCH}); do nft -f /run/lab/yardstick.nft || exit 1; done");
-    let (mut change, mut nft) = (Used::default(), Used::default());
+    let rules = text.lines().filter(|line| line.contains(" comment \"")).count();
+    let [mut ending, mut swap, mut nft] = [(); 3].map(|()| Used::default());
     for _ in 0..BATCHES {
-        change.measure(daemon, || {
-            for round in 0..BATCH {
-                postern.set(&[if round % 2 == 0 {
-                    "passthrough.pptp.enabled=true"
-                } else {
-                    "passthrough.pptp.enabled=false"
-                }]);
-            }
-        });
+        swap.measure(daemon, || toggle(postern, "firewall.ping"));
+        // Off, it looks for calls to end; on, for calls that must redial: each time through the whole conntrack table.
+        ending.measure(daemon, || toggle(postern, "passthrough.pptp.enabled"));
         nft.measure(std::process::id(), || drop(router.ok(&["sh", "-c", &loop_])));
     }
     router.ok(&["nft", "delete", "table", "inet", "yardstick"]);
-    let rules = text.lines().filter(|line| line.contains(" comment \"")).count();
-    let rounds = f64::from(BATCH * BATCHES);
-    for (what, change, nft) in [
-        ("wall, from the command to its answer", change.wall, nft.wall),
-        ("CPU, of the daemon with its nft children", change.cpu, nft.cpu),
-    ] {
-        let ms = |time: Duration| time.as_secs_f64() * 1e3 / rounds;
-        println!(
-            "a change (tried, saved, applied, read back), {what}: {:.1} ms; nft -f of the same {rules} rules: {:.1} ms; \
-             ratio {:.2}",
-            ms(change),
-            ms(nft),
-            change.as_secs_f64() / nft.as_secs_f64()
-        );
+    for (name, change) in [("that ends nothing", swap), ("of what may end calls", ending)] {
+        for (what, change, nft) in [
+            ("wall, from the command to its answer", change.wall, nft.wall),
+            ("CPU, of the daemon with its nft children", change.cpu, nft.cpu),
+        ] {
+            let ms = |time: Duration| time.as_secs_f64() * 1e3 / f64::from(BATCH * BATCHES);
+            println!(
+                "a change {name} (tried, saved, applied, read back), {what}: {:.1} ms; nft -f of the same {rules} rules: \
+                 {:.1} ms; ratio {:.2}",
+                ms(change),
+                ms(nft),
+                change.as_secs_f64() / nft.as_secs_f64()
+            );
+        }
     }
     Ok(())
+}
+
+/// Switches it on and off, [`BATCH`] changes in a row.
+fn toggle(postern: &Postern, key: &str) {
+    for round in 0..BATCH {
+        postern.set(&[&format!("{key}={}", round % 2 == 0)]);
+    }
 }
 
 /// Time that a batch of the same work took.

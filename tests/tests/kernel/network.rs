@@ -3,12 +3,13 @@
 use std::io;
 
 use postern::kernel::linux::Linux;
-use postern::kernel::{DefaultRoute, Error, Kernel, Link, Load, Network, configure};
+use postern::kernel::{Bridge, DefaultRoute, Error, Kernel, Link, Load, Member, Network, configure};
 
 use super::namespace::{kernel_tests, sh};
 
 kernel_tests!(
     every_failure_is_taken_back,
+    every_failure_while_ports_are_joined_or_parted_is_taken_back,
     what_was_is_given_back,
     a_missing_device_is_named,
     links_are_seen,
@@ -50,12 +51,13 @@ pub fn wanted() -> Network {
         ]
         .map(|(path, value)| (path.to_owned(), value.to_owned()))
         .to_vec(),
+        bridges: Vec::new(),
     }
 }
 
 pub fn link(name: &str, addresses: &[&str], up: bool) -> Link {
     let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
-    Link { name: name.parse().unwrap(), addresses, up }
+    Link { up, ..Link::new(name.parse().unwrap(), addresses) }
 }
 
 fn route(gateway: &str, device: &str) -> DefaultRoute {
@@ -108,6 +110,88 @@ async fn every_failure_is_taken_back() {
     let mut again = again.unwrap();
     again.sysctls.iter_mut().for_each(|s| s.1 = s.1.replace('\t', " "));
     assert_eq!(again, expected);
+}
+
+async fn every_failure_while_ports_are_joined_or_parted_is_taken_back() {
+    sh(BEFORE);
+    sh("ip link add lan2 type veth peer name lan3; ip link set lan3 up; ip addr add 172.20.0.1/16 dev lan2");
+    let port = |name: &str, member: Member| Link { member, ..link(name, &[], true) };
+    let bridge = |there| Bridge { name: "br-lan".parse().unwrap(), there, mac: Some([2, 0, 0, 0, 0, 9]) };
+    let of = || Member::Of("br-lan".parse().unwrap());
+    let small = |network: Network| Network {
+        links: network
+            .links
+            .into_iter()
+            .map(|l| {
+                if l.name.as_str() == "wan0" {
+                    Link { mtu: Some(1400), mac: Some([2, 0, 0, 0, 0, 7]), ..l }
+                } else {
+                    l
+                }
+            })
+            .collect(),
+        ..network
+    };
+    let joined = small(Network {
+        bridges: vec![bridge(true)],
+        links: vec![
+            link("wan0", &["203.0.113.5/24"], true),
+            link("br-lan", &["192.168.1.1/24"], true),
+            port("lan0", of()),
+            port("lan2", of()),
+        ],
+        ..wanted()
+    });
+    let parted = Network {
+        bridges: vec![bridge(false)],
+        links: vec![
+            link("wan0", &["203.0.113.5/24"], true),
+            link("br-lan", &[], true),
+            Link { member: Member::OfNone, ..link("lan0", &["192.168.1.1/24"], true) },
+            port("lan2", Member::OfNone),
+        ],
+        ..wanted()
+    };
+    for (network, least) in [(&joined, 14), (&parted, 5)] {
+        let before = without_numbers();
+        for k in 0.. {
+            match configure::change(network, |n| if n == k { Err(refuse()) } else { Ok(()) }).await {
+                Err(Error::Netlink { what, .. }) if what == "pass this test" => {
+                    similar(&before, &without_numbers(), &format!("step {k} failed"));
+                }
+                Err(e) => panic!("{e}: {:?}", std::error::Error::source(&e)),
+                Ok(previous) => {
+                    assert!(k >= least, "only {k} steps");
+                    println!("{k} steps, each failed once");
+                    configure::change(&previous, |_| Ok(())).await.unwrap();
+                    configure::change(network, |_| Ok(())).await.unwrap();
+                    break;
+                }
+            }
+        }
+        let after = sh("ip -o link; ip -o -4 addr");
+        let there = after.contains("br-lan:");
+        assert_eq!(there, network.bridges[0].there, "{after}");
+        assert_eq!(after.matches("master br-lan").count(), if there { 2 } else { 0 }, "{after}");
+        let on = if there { "br-lan" } else { "lan0" };
+        assert!(after.contains(&format!("{on}    inet 192.168.1.1/24")), "{after}");
+        assert_eq!(after.matches("192.168.1.1/24").count(), 1, "{after}");
+        assert!(after.contains("mtu 1400") && after.contains("02:00:00:00:00:07"), "{after}");
+    }
+}
+
+/// [`state`] without the number that a bridge gets when it is made, and what a bridge does by itself a while later.
+fn without_numbers() -> String {
+    let text = state();
+    text.lines()
+        .map(|line| {
+            line.split_once(": ")
+                .map_or(line, |(number, rest)| if number.parse::<u32>().is_ok() { rest } else { line })
+                .trim_end()
+                .to_owned()
+                + "\n"
+        })
+        .collect()
 }
 
 /// Line by line, for a failure that can be read.

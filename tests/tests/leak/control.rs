@@ -35,6 +35,20 @@ fn through_an_open_router_every_stream_of_the_hail_is_counted_where_it_arrives()
 }
 
 #[test]
+fn without_strict_ipv6_esp_and_ike_to_a_device_are_let_in_and_nothing_else_of_the_hail() {
+    let lab = Lab::new();
+    let _postern = lab.postern_router();
+    let hail = lab.hail(HZ, &lab.targets());
+    hail.wait(24 * 60);
+    let let_in = hail.let_in();
+    let names: Vec<&str> = let_in.keys().map(String::as_str).collect();
+    let [esp, ike, all] = ["laptop1 esp_2001_db8_1__101", "laptop1 udp_2001_db8_1__101", "router forwarded"];
+    assert_eq!(names, [esp, ike, all], "{let_in:?}");
+    // One of the six ports of the hail's UDP is 500.
+    assert!(let_in[ike] < let_in[esp] / 3, "{let_in:?}");
+}
+
+#[test]
 fn a_leak_of_milliseconds_and_a_stolen_packet_are_seen() {
     let scene = Scene::new();
     let (router, hail) = (scene.lab.router(), &scene.hail);

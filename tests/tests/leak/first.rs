@@ -5,7 +5,7 @@ use std::time::Duration;
 use lab::{Lab, NotDone, Postern, ROUTER_SETTINGS, Random};
 
 use super::edges::{cold_targets, stubborn_nft};
-use super::scene::HZ;
+use super::scene::{HZ, STRICT};
 
 /// A lab whose router forwards nothing in either family yet, as a box does that was never told to.
 fn untouched_box() -> (Lab, Postern) {
@@ -24,7 +24,7 @@ fn found(lab: &Lab) -> String {
 }
 
 fn router_settings() -> Vec<(&'static str, &'static str)> {
-    ROUTER_SETTINGS.into_iter().filter_map(|pair| pair.split_once('=')).collect()
+    ROUTER_SETTINGS.into_iter().chain([STRICT]).filter_map(|pair| pair.split_once('=')).collect()
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn the_first_apply_lets_nothing_in_and_one_that_fails_leaves_the_box_as_it_was_f
     hail.wait(400);
     assert!(hail.let_in().is_empty(), "first applies that failed let in {:?}", hail.let_in());
     lab.outer().ok(&["rm", "/run/lab/refuse"]);
-    postern.set(&ROUTER_SETTINGS);
+    postern.set(&[&ROUTER_SETTINGS[..], &[STRICT]].concat());
     hail.wait(400);
     assert!(hail.let_in().is_empty(), "the first apply let in {:?}", hail.let_in());
     assert_ne!(found(&lab), before, "it is a router now");

@@ -44,16 +44,24 @@ enum Page {
     Overview,
     #[serde(rename = "/security/vpn-passthrough")]
     Passthrough,
+    #[serde(rename = "/security/helpers")]
+    Helpers,
 }
 
 /// Loads them, and leads back.
 pub async fn save(admin: Admin, AdminForm(form): AdminForm<MendForm>) -> Result<Response, Problem> {
     let message = admin.order(Ask::Mend).await?;
     admin.flash(message).await;
-    Ok(see_other(match form.page {
+    Ok(back(&form))
+}
+
+/// To the page that had the button.
+pub fn back(form: &MendForm) -> Response {
+    see_other(match form.page {
         Page::Overview => "/",
         Page::Passthrough => super::passthrough::HERE,
-    }))
+        Page::Helpers => super::helpers::HERE,
+    })
 }
 
 #[cfg(test)]
@@ -64,7 +72,7 @@ mod tests {
     use crate::testing::browser::Browser;
     use crate::testing::fake::refusal;
 
-    const PAGES: [&str; 2] = ["/", "/security/vpn-passthrough"];
+    const PAGES: [&str; 3] = ["/", "/security/vpn-passthrough", "/security/helpers"];
 
     #[tokio::test]
     async fn broken_rules_are_mended_on_a_click_from_where_they_are_seen() {
@@ -74,8 +82,7 @@ mod tests {
                 browser.daemon.state().rules = rules.clone();
                 browser.open(page).await;
                 assert!(browser.body.contains("Put it right"), "{rules:?} {page}");
-                let form = browser.form("page");
-                assert_eq!(form.action, "/mend");
+                let form = browser.forms().into_iter().find(|form| form.action == "/mend").unwrap();
                 browser.send(form).await;
                 assert_eq!((browser.path.as_str(), browser.status), (page, StatusCode::OK));
                 assert_eq!(browser.flash(), "The rules of these settings were loaded anew.");

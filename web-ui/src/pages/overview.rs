@@ -1,14 +1,18 @@
 //! `/`: what this box is and does now, in a few words.
 
+use std::net::IpAddr;
+
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
-use postern::door::messages::{Request as Ask, Response as Answer, Revision, Rules, Status};
+use postern::door::messages::{Filter, Request as Ask, Response as Answer, Revision, Rules, Status, shared};
 use postern::kernel::SeenLink;
 use postern::settings::Role;
 
 use super::history::Entry;
 use super::mend;
+use super::switch_on::{Tried, tried};
+use crate::chart::{Line, line};
 use crate::error::Problem;
 use crate::login::Admin;
 use crate::view::{Chrome, Truth, html};
@@ -25,7 +29,13 @@ struct OverviewPage {
     local_network: Option<Link>,
     passthrough: Vec<Truth>,
     notices: Vec<String>,
+    tried: Vec<Tried>,
+    revision_now: i64,
     mend: Option<&'static str>,
+    /// The box stands behind another router: what its own address is, in words.
+    behind: Option<(String, &'static str)>,
+    throughput: Option<Line>,
+    sessions: String,
     newest: Option<Entry>,
     conntrack: (String, String),
 }
@@ -42,11 +52,21 @@ pub async fn show(admin: Admin) -> Result<Response, Problem> {
     let Answer::History { revisions } = admin.ask(Ask::History { limit: 1 }).await? else {
         return Err(Problem::Misunderstood("history"));
     };
+    let filter = Filter { limit: 1, ..Filter::default() };
+    let Answer::Sessions(sessions) = admin.ask(Ask::Sessions { filter }).await? else {
+        return Err(Problem::Misunderstood("sessions"));
+    };
     let chrome = admin.chrome("/").await;
-    Ok(html(StatusCode::OK, &page(chrome, &admin.status, revisions.into_iter().next())))
+    let newest = revisions.into_iter().next();
+    Ok(html(StatusCode::OK, &page(chrome, &admin.status, sessions.total, newest)))
 }
 
-fn page(chrome: Chrome, status: &Status, newest: Option<Revision>) -> OverviewPage {
+fn page(chrome: Chrome, status: &Status, sessions: usize, newest: Option<Revision>) -> OverviewPage {
+    let addresses = status.internet.iter().flat_map(|link| &link.addresses);
+    let behind = addresses.filter_map(|(address, _)| match address {
+        IpAddr::V4(address) => Some((address.to_string(), shared(*address)?)),
+        IpAddr::V6(_) => None,
+    });
     OverviewPage {
         chrome,
         unset: status.role == Role::Unset,
@@ -63,7 +83,12 @@ fn page(chrome: Chrome, status: &Status, newest: Option<Revision>) -> OverviewPa
             .filter_map(|n| Truth::of(&status.passthrough, n))
             .collect(),
         notices: status.notices.clone(),
+        tried: tried(&status.attempts),
+        revision_now: status.revision,
         mend: mend::why(status),
+        behind: behind.take(1).next(),
+        throughput: line(&status.throughput, 320, 60),
+        sessions: grouped(sessions as u64),
         newest: newest.map(|newest| Entry::of(&newest, status.revision)),
         conntrack: (grouped(status.conntrack.0), grouped(status.conntrack.1)),
     }
@@ -102,4 +127,26 @@ fn link(link: &SeenLink) -> Link {
     };
     let addresses = link.addresses.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect();
     Link { name: link.name.clone(), state, addresses }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::browser::Browser;
+    use crate::testing::fake::some_sessions;
+
+    #[tokio::test]
+    async fn sessions_and_throughput_are_told_as_measured_and_a_second_router_is_noticed() {
+        let mut browser = Browser::logged_in().await;
+        browser.open("/").await;
+        assert!(browser.body.contains("Not measured yet") && browser.body.contains("</a>: 0 now."));
+        assert!(!browser.body.contains("data-behind"), "203.0.113.7 is a public address");
+        browser.daemon.state().sessions = some_sessions();
+        browser.daemon.state().internet = "100.64.3.9".into();
+        browser.open("/").await;
+        assert!(browser.body.contains("</a>: 4 now.") && browser.body.contains("<polyline"));
+        assert!(
+            browser.body.contains("data-behind")
+                && browser.body.contains("100.64.3.9 is one that providers share")
+        );
+    }
 }

@@ -5,16 +5,21 @@ mod form;
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
-use postern::door::messages::{RefusalKind, Request as Ask, Response as Answer, Revision};
+use postern::door::messages::{
+    Feature, Helper, ManyClients, RefusalKind, Request as Ask, Response as Answer,
+};
 use postern::settings::passthrough::Allowed;
 use postern::settings::{Role, Settings};
 
+use super::conflict::{self, Clash};
+use super::look_again::Able;
 use super::mend;
+use super::switch_on::{Tried, tried};
 use crate::error::{self, Problem};
 use crate::form::{AdminForm, Errors};
 use crate::login::Admin;
 use crate::view::{Chrome, Truth, html, see_other};
-use crate::words::{self, Change};
+use crate::words::grouped;
 pub use form::PassthroughForm;
 
 /// Where it is.
@@ -34,22 +39,20 @@ struct PassthroughPage {
     l2tp: Option<Truth>,
     pptp: Option<Truth>,
     notices: Vec<String>,
+    tried: Vec<Tried>,
+    revision_now: i64,
     mend: Option<&'static str>,
+    many_clients: ManyClients,
+    held_back: Vec<String>,
+    able: Able,
     who: String,
     takes_effect: &'static str,
-}
-
-/// One setting where what is stored now and what was chosen differ.
-struct Clash {
-    label: &'static str,
-    now: String,
-    chosen: String,
 }
 
 /// The newest settings, and what is true.
 pub async fn show(admin: Admin) -> Result<Response, Problem> {
     let (revision, settings) = newest(&admin).await?;
-    let form = PassthroughForm::of(revision, &settings.passthrough);
+    let form = PassthroughForm::of(revision, &settings);
     Ok(html(StatusCode::OK, &PassthroughPage::new(&admin, form, &settings).await))
 }
 
@@ -58,9 +61,9 @@ pub async fn save(admin: Admin, AdminForm(form): AdminForm<PassthroughForm>) -> 
     let base = form.base_revision.parse::<i64>().map_err(|_| Problem::Malformed)?;
     let (revision, settings) = newest(&admin).await?;
     if revision != base {
-        return conflict(&admin, form, base, revision, &settings).await;
+        return clash(&admin, form, base, revision, &settings).await;
     }
-    let patch = form.changed(&PassthroughForm::of(revision, &settings.passthrough));
+    let patch = form.changed(&PassthroughForm::of(revision, &settings));
     if patch.is_empty() {
         admin.flash("Nothing was changed: the settings are as they were.".into()).await;
         return Ok(see_other(HERE));
@@ -71,7 +74,7 @@ pub async fn save(admin: Admin, AdminForm(form): AdminForm<PassthroughForm>) -> 
     };
     if refusal.kind == RefusalKind::Conflict {
         let (revision, settings) = newest(&admin).await?;
-        return conflict(&admin, form, base, revision, &settings).await;
+        return clash(&admin, form, base, revision, &settings).await;
     }
     let mut page = PassthroughPage::new(&admin, form, &settings).await;
     page.chrome.error = true;
@@ -87,46 +90,56 @@ async fn newest(admin: &Admin) -> Result<(i64, Box<Settings>), Problem> {
     }
 }
 
-/// Somebody else saved since the form was read: both values are shown, and the owner decides.
-async fn conflict(
+async fn clash(
     admin: &Admin,
     mut form: PassthroughForm,
     base: i64,
     revision: i64,
     settings: &Settings,
 ) -> Result<Response, Problem> {
-    let Answer::History { revisions } = admin.ask(Ask::History { limit: 20 }).await? else {
-        return Err(Problem::Misunderstood("history"));
-    };
-    let now = PassthroughForm::of(revision, &settings.passthrough);
+    let now = PassthroughForm::of(revision, settings);
     form.base_revision = revision.to_string();
-    let clashes = form.changed(&now).into_iter().map(|a| Clash {
-        label: form::label(&a.key).unwrap_or("A setting"),
-        now: words::value(&a.key, &now.value(&a.key)),
-        chosen: words::value(&a.key, &a.value),
-    });
-    let clashes = clashes.collect();
+    let clashes = conflict::clashes(form.changed(&now), |key| now.value(key), form::label);
     let mut page = PassthroughPage::new(admin, form, settings).await;
     page.chrome.error = true;
     page.clashes = clashes;
-    page.meanwhile = revisions.iter().filter(|r| r.id > base).map(saved_by).collect();
-    page.refused = Some(
-        "Nothing was saved: the settings have changed since you opened this page. Below is what you chose; save \
-         again if it shall replace what is stored now."
-            .into(),
-    );
+    page.meanwhile = conflict::meanwhile(admin, base, form::label).await?;
+    page.refused = Some(conflict::REFUSED.into());
     Ok(html(StatusCode::CONFLICT, &page))
 }
 
-fn saved_by(revision: &Revision) -> String {
-    let words = revision.differs.iter().map(|d| {
-        let what = form::label(&d.key).unwrap_or(&d.key);
-        let became = Change::of(d);
-        format!("{what}: {} \u{2192} {}", became.before, became.after)
-    });
-    let words: Vec<String> = words.collect();
-    let (at, who, via) = (words::time(revision.at), &revision.who, &revision.via);
-    format!("Revision {} by {who} ({via}), {at}. {}", revision.id, words.join("; "))
+/// What was held back for several IPsec devices to one server, in words; nothing of it where it is zero.
+fn held_back(seen: &ManyClients) -> Vec<String> {
+    let some = |n: u64, one: &str, many: &str| match n {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        n => Some(format!("{} {many}", grouped(n))),
+    };
+    [
+        some(
+            seen.waiting,
+            "packet had to be sent again, while another device was being told apart.",
+            "packets had to be sent again, while another device was being told apart.",
+        ),
+        some(
+            seen.probation,
+            "new tunnel went to the likeliest device, until that proved right.",
+            "new tunnels went to the likeliest device, until that proved right.",
+        ),
+        some(
+            seen.unplaced,
+            "packet of a server could be for several devices, and was dropped.",
+            "packets of a server could be for several devices, and were dropped.",
+        ),
+        some(
+            seen.limited,
+            "new tunnel was dropped: its device makes too many.",
+            "new tunnels were dropped: their device makes too many.",
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 impl PassthroughPage {
@@ -143,11 +156,19 @@ impl PassthroughPage {
             l2tp: Truth::of(&status.passthrough, "l2tp"),
             pptp: Truth::of(&status.passthrough, "pptp"),
             notices: status.notices.clone(),
+            tried: tried(&status.attempts),
+            revision_now: status.revision,
             mend: mend::why(status),
             takes_effect: match status.role {
                 Role::Unset => "Kept for later: it takes effect once this box has a role.",
                 _ => "Takes effect at once. No restart.",
             },
+            many_clients: status.many_clients.clone(),
+            held_back: held_back(&status.many_clients),
+            able: Able::of(
+                status,
+                |lack| !matches!(lack.feature, Feature::Helper(helper) if helper != Helper::Pptp),
+            ),
             who: match &settings.passthrough.devices {
                 Allowed::Everyone => "Every device on the local network.".into(),
                 Allowed::Only(macs) => format!("Only {} chosen devices on the local network.", macs.len()),

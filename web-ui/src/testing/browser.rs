@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::header::{CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
 use axum::http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use super::fake::{Fake, PASSWORD};
@@ -111,8 +112,14 @@ impl Browser {
                 false => self.cookies.insert(name.to_owned(), value.to_owned()),
             };
         }
-        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        self.body = String::from_utf8(body.to_vec()).unwrap();
+        let stream = self.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+        let mut body = response.into_body();
+        let bytes = match stream {
+            // Of a stream that never ends, the first event.
+            true => body.frame().await.map_or_else(Bytes::new, |frame| frame.unwrap().into_data().unwrap()),
+            false => to_bytes(body, 1 << 20).await.unwrap(),
+        };
+        self.body = String::from_utf8(bytes.to_vec()).unwrap();
     }
 
     /// Opens a page, wherever 303 leads.
@@ -155,6 +162,12 @@ impl Browser {
         self.forms().into_iter().find(has).unwrap_or_else(|| panic!("no form with {field}: {}", self.body))
     }
 
+    /// The first form that is sent to `action`.
+    pub fn form_to(&self, action: &str) -> Form {
+        let found = self.forms().into_iter().find(|form| form.action == action);
+        found.unwrap_or_else(|| panic!("no form to {action}: {}", self.body))
+    }
+
     /// The token of the page's forms.
     pub fn token(&self) -> String {
         self.form("token").fields.remove(0).1.unwrap()
@@ -167,6 +180,10 @@ impl Browser {
             if tag.starts_with("form ") {
                 forms.push(Form { action: attribute(tag, "action").unwrap(), fields: Vec::new() });
             } else if tag.starts_with("input ") {
+                // Of radio buttons with one name a browser sends the chosen one.
+                if attribute(tag, "type").as_deref() == Some("radio") && !tag.contains(" checked") {
+                    continue;
+                }
                 let checkbox = attribute(tag, "type").as_deref() == Some("checkbox");
                 let value = (!checkbox || tag.contains(" checked"))
                     .then(|| attribute(tag, "value").unwrap_or_default());

@@ -6,10 +6,13 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use postern::door::messages::{
-    Assignment, Call, Effect, Greeting, LiveLogin, Protocol, Refusal, RefusalKind, Request, Response,
-    Revision, Rules, Status, Trial,
+    Assignment, Attempt, Call, Cause, Diagnosis, Effect, Greeting, Helper, HelperState, InternetState,
+    KnownDevice, Lack, LiveLogin, ManyClients, Party, Port, Protocol, Refusal, RefusalKind, Request,
+    Response, Revision, Rules, Session, Status, Step, Trial,
 };
 use postern::kernel::SeenLink;
+use postern::services::Service;
+use postern::sessions::Folded;
 use postern::settings::{FieldError, Role, Settings};
 use postern_web::daemon::{Daemon, Silence};
 
@@ -42,13 +45,32 @@ pub struct State {
     pub imports: Vec<(Option<i64>, String)>,
     pub confirmed: Vec<Option<i64>>,
     pub sources: Vec<IpAddr>,
+    /// Of every call with a ticket, whether a person made it.
+    pub attended: Vec<bool>,
     pub role: Role,
+    /// Address of the internet port.
+    pub internet: String,
     pub trial: Option<Trial>,
     pub rules: Rules,
     pub notices: Vec<String>,
+    pub attempts: Vec<Attempt>,
+    pub sessions: Vec<Session>,
+    pub verdict: Diagnosis,
+    /// Names of the sessions that were ended.
+    pub ended: Vec<String>,
     pub open: [u32; 3],
     pub must_redial: u32,
     pub reason: Option<String>,
+    pub dhcp_dns: Service,
+    pub internet_state: InternetState,
+    pub ports: Vec<Port>,
+    /// Every look at the ports: whether DHCP servers were to be looked for.
+    pub port_looks: Vec<bool>,
+    pub devices: Vec<KnownDevice>,
+    /// Every change of a device that was tried: base revision and words.
+    pub device_changes: Vec<(Option<i64>, String)>,
+    pub lacks: Vec<Lack>,
+    pub many_clients: ManyClients,
     /// Answers the next change of settings, rules or password.
     pub refuse: Option<Refusal>,
     /// Answers the next login.
@@ -59,6 +81,102 @@ pub struct State {
 /// A refusal of this kind.
 pub fn refusal(kind: RefusalKind, message: &str) -> Refusal {
     Refusal { kind, message: message.to_owned(), fields: Vec::new(), wait_seconds: 0 }
+}
+
+/// A device that tried this, three times.
+pub fn attempt(key: &str, title: &str, can_switch_on: bool) -> Attempt {
+    Attempt {
+        key: key.into(),
+        title: title.into(),
+        device: postern::sessions::device([192, 168, 1, 23].into(), Some("3c:52:82:1a:0b:7f".into())),
+        server: [203, 0, 113, 20].into(),
+        servers: 1,
+        times: 3,
+        last_seconds: 20,
+        can_switch_on,
+    }
+}
+
+/// Nothing to say.
+pub fn healthy() -> Diagnosis {
+    Diagnosis {
+        cause: Cause::NothingSeen,
+        title: "Nothing of a VPN has been seen".into(),
+        explanation: "No packet of a VPN has come by in the last minutes.".into(),
+        remedy: "Start the VPN on the device, then look again.".into(),
+        action: None,
+        device: None,
+        server: None,
+        steps: Vec::new(),
+    }
+}
+
+/// Trouble, with a word in it that is no markup.
+pub fn verdict() -> Diagnosis {
+    let step = |from, to, what: &str, seen| Step { from, to, what: what.into(), seen };
+    Diagnosis {
+        cause: Cause::GreUnanswered,
+        title: "The server\u{2019}s GRE packets do not arrive".into(),
+        explanation: "192.168.1.23 reached 203.0.113.20 and has sent 12 packets of GRE; none came back."
+            .into(),
+        remedy: "Your internet provider or the server\u{2019}s network blocks GRE (protocol 47).".into(),
+        action: None,
+        device: Some(postern::sessions::device([192, 168, 1, 23].into(), None)),
+        server: Some([203, 0, 113, 20].into()),
+        steps: vec![
+            step(Party::Device, Party::Server, "GRE, 12 packets", true),
+            step(Party::Server, Party::Router, "none <b>", false),
+        ],
+    }
+}
+
+/// Some sessions as the daemon would fold them.
+pub fn some_sessions() -> Vec<Session> {
+    use postern::sessions::{Call as CallIds, Kind, Sample, Spi, State as How, Traffic, device};
+    let one = |kind: Kind, last: u8, server: u8, state: How, out: u64| Session {
+        id: format!("{}-192.168.1.{last}-203.0.113.{server}", kind.word()),
+        kind,
+        device: device([192, 168, 1, last].into(), None),
+        server: [203, 0, 113, server].into(),
+        server_port: None,
+        state,
+        since: Some(1_790_000_000),
+        idle: Some(1),
+        traffic: Some(Traffic { sent: out, received: 7 * out, packets_sent: 9, packets_received: 9 }),
+        calls: Vec::new(),
+        spis: Vec::new(),
+        samples: (0..40)
+            .rev()
+            .map(|n| Sample {
+                age_ms: n * 10_000,
+                over_ms: 10_000,
+                sent: 20_000 + n * n % 7 * 9000,
+                received: n % 5 * 30_000,
+            })
+            .collect(),
+        parts: Vec::new(),
+        can_end: kind.passthrough().is_some(),
+    };
+    let spi = |number, sent| Spi { number, sent, sure: true };
+    vec![
+        Session {
+            spis: vec![spi(0xc4a1_09be, true), spi(0x1122_3344, false)],
+            ..one(Kind::IpsecEsp, 23, 10, How::Open, 48_000_000)
+        },
+        Session {
+            server_port: Some(4500),
+            samples: Vec::new(),
+            ..one(Kind::IpsecNatT, 31, 10, How::Open, 2_000_000)
+        },
+        Session {
+            calls: vec![CallIds { device: 7, server: 1024 }],
+            server_port: Some(1723),
+            traffic: None,
+            samples: Vec::new(),
+            ..one(Kind::Pptp, 23, 20, How::Halfway, 0)
+        },
+        Session { server_port: Some(51820), ..one(Kind::Wireguard, 40, 30, How::Calling, 1480) },
+    ]
 }
 
 fn done(message: &str) -> Response {
@@ -80,13 +198,27 @@ impl Fake {
             imports: Vec::new(),
             confirmed: Vec::new(),
             sources: Vec::new(),
+            attended: Vec::new(),
             role: Role::Router,
+            internet: "203.0.113.7".into(),
             trial: None,
             rules: Rules::Loaded,
             notices: Vec::new(),
+            attempts: Vec::new(),
+            sessions: Vec::new(),
+            verdict: healthy(),
+            ended: Vec::new(),
             open: [0; 3],
             must_redial: 0,
             reason: None,
+            dhcp_dns: Service::Running,
+            internet_state: InternetState::default(),
+            ports: Vec::new(),
+            port_looks: Vec::new(),
+            devices: Vec::new(),
+            device_changes: Vec::new(),
+            lacks: Vec::new(),
+            many_clients: ManyClients::default(),
             refuse: None,
             refuse_login: None,
             silent: false,
@@ -171,6 +303,23 @@ impl State {
         }
     }
 
+    fn helper(&self, helper: Helper) -> HelperState {
+        let on = helper.wanted(&self.settings);
+        HelperState {
+            helper,
+            title: helper.name().to_uppercase(),
+            configured: on,
+            effect: match (self.role, on) {
+                (Role::Unset, _) => Effect::Inactive,
+                (_, true) => Effect::Ready,
+                (_, false) => Effect::Blocked,
+            },
+            reason: None,
+            attached: 0,
+            let_in: 0,
+        }
+    }
+
     fn status(&self) -> Status {
         let p = &self.settings.passthrough;
         let link = |name: &str, address: &str, prefix| SeenLink {
@@ -180,6 +329,7 @@ impl State {
             addresses: address.parse().map(|a| vec![(a, prefix)]).unwrap_or_default(),
             mac: Some([2, 0, 0, 0, 0, 1]),
             index: 2,
+            ..SeenLink::default()
         };
         let unset = self.role == Role::Unset;
         Status {
@@ -192,11 +342,23 @@ impl State {
                 self.protocol(1, "l2tp", p.l2tp.enabled),
                 self.protocol(0, "ipsec", p.ipsec.enabled),
             ],
-            internet: (!unset).then(|| link("wan0", "203.0.113.7", 24)),
+            helpers: Helper::ALL.into_iter().filter(|h| *h != Helper::Pptp).map(|h| self.helper(h)).collect(),
+            many_clients: ManyClients {
+                configured: p.ipsec.many_clients,
+                in_force: p.ipsec.enabled && p.ipsec.many_clients,
+                ..self.many_clients.clone()
+            },
+            lacks: self.lacks.clone(),
+            flow_tables: false,
+            internet: (!unset).then(|| link("wan0", &self.internet, 24)),
             local_network: (!unset).then(|| link("lan0", "192.168.1.1", 24)),
+            dhcp_dns: self.dhcp_dns.clone(),
+            internet_state: self.internet_state.clone(),
             conntrack: (318, 262_144),
             uptime_seconds: 4000,
             needs_mending: false,
+            throughput: self.sessions.first().map(|one| one.samples.clone()).unwrap_or_default(),
+            attempts: self.attempts.clone(),
             notices: self.notices.clone(),
         }
     }
@@ -210,6 +372,9 @@ impl Daemon for Fake {
             return Err(Silence("nobody answers at the door".into()));
         }
         state.sources.extend(call.source);
+        if call.ticket.is_some() {
+            state.attended.push(call.attended);
+        }
         let open = matches!(call.request, Request::Greeting | Request::Claim { .. } | Request::Login { .. });
         let known = call.ticket.as_ref().is_some_and(|t| state.tickets.contains_key(t));
         if !open && !known {
@@ -220,9 +385,12 @@ impl Daemon for Fake {
         }
         let ours = call.ticket.unwrap_or_default();
         let refused = match call.request {
-            Request::Mend | Request::Undo { .. } | Request::GoBack { .. } | Request::Password { .. } => {
-                state.refuse.take()
-            }
+            Request::SetDevice { .. } | Request::RemoveDevice { .. } => state.refuse.take(),
+            Request::Mend
+            | Request::LookAgain
+            | Request::Undo { .. }
+            | Request::GoBack { .. }
+            | Request::Password { .. } => state.refuse.take(),
             Request::Import { dry: false, .. } => state.refuse.take(),
             _ => None,
         };
@@ -263,7 +431,24 @@ impl Daemon for Fake {
             Request::Settings => {
                 Response::Settings { revision: state.revision(), settings: Box::new(state.settings.clone()) }
             }
+            Request::Ports { ask } => {
+                state.port_looks.push(ask);
+                Response::Ports { ports: state.ports.clone() }
+            }
             Request::Status => Response::Status(Box::new(state.status())),
+            Request::Sessions { filter } => {
+                let folded = |session: &Session| Folded { session: session.clone(), flows: Vec::new() };
+                let all: Vec<Folded> = state.sessions.iter().map(folded).collect();
+                Response::Sessions(Box::new(filter.page(&all)))
+            }
+            Request::Diagnose { .. } => Response::Diagnosis(Box::new(state.verdict.clone())),
+            Request::EndSession { id } => {
+                state.sessions.retain(|session| session.id != id);
+                state.ended.push(id);
+                done(
+                    "PPTP from 192.168.1.23 to 203.0.113.20 has ended. For a minute the two cannot begin it anew.",
+                )
+            }
             Request::Change { base_revision, patch, .. } => state.change(base_revision, patch),
             Request::Confirm { revision } => {
                 state.trial = None;
@@ -281,6 +466,10 @@ impl Daemon for Fake {
                 state.rules = Rules::Loaded;
                 done("The rules of these settings were loaded anew.")
             }
+            Request::LookAgain => {
+                state.lacks.clear();
+                done("This kernel can do everything.")
+            }
             Request::Password { old, new } => state.password(&old.0, &new.0, &ours),
             Request::Logins => state.logins(&ours),
             Request::EndLogin { id } => {
@@ -288,6 +477,15 @@ impl Daemon for Fake {
                 done("That login has ended.")
             }
             Request::Rules => Response::Text { text: RULES.into() },
+            Request::Devices => Response::Devices { devices: state.devices.clone(), left_out: 0 },
+            Request::SetDevice { base_revision, mac, name, address } => {
+                state.device_changes.push((base_revision, format!("{mac} {name} {address}")));
+                done("The device is set.")
+            }
+            Request::RemoveDevice { base_revision, mac } => {
+                state.device_changes.push((base_revision, format!("remove {mac}")));
+                done("Nothing is set for that device any more.")
+            }
             _ => Response::Refused(refusal(RefusalKind::Forbidden, "This socket may not ask that.")),
         })
     }

@@ -173,6 +173,6 @@ async fn a_box_without_a_role_says_what_to_do() {
     let mut browser = Browser::logged_in().await;
     browser.daemon.state().role = postern::settings::Role::Unset;
     browser.open("/").await;
-    assert!(browser.body.contains("postern set role=router"));
+    assert!(browser.body.contains("href=\"/network/ports\""));
     assert!(browser.body.contains(r#"data-protocol="pptp" data-effect="inactive""#));
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::appliance::Options;
+use crate::kernel::Counter;
 use crate::kernel::fake::Fake;
-use crate::kernel::{Counter, FlowHandle};
 use crate::store::Store;
 
 /// SYN_SENT, ESTABLISHED, FIN_WAIT, CLOSE_WAIT, LAST_ACK, TIME_WAIT, CLOSE.
@@ -18,6 +18,7 @@ fn call(id: u32, state: u8) -> Flow {
         server_port: 1723,
         zone: 0,
         helper: Some("pptp".to_owned()),
+        announced_by: None,
         answered: true,
         tcp_state: Some(state),
         sent: Counter::default(),
@@ -126,4 +127,27 @@ async fn after_an_error_the_kernel_is_asked_anew() {
         }
     };
     assert!(tokio::time::timeout(Duration::from_secs(10), twice).await.is_ok(), "{:?}", fake.calls());
+}
+
+#[test]
+fn a_reset_is_a_refusal_only_before_the_call_was_open() {
+    let now = Instant::now();
+    let mut resets = Resets::default();
+    resets.hear(&Event::New(Flow { tcp_state: None, ..call(1, 1) }), now);
+    resets.hear(&Event::Destroy(call(1, 8)), now);
+    for state in [1, 2, 3, 8] {
+        resets.hear(&Event::Update(call(2, state)), now);
+    }
+    resets.hear(&Event::New(call(3, 8)), now);
+    let told = resets.told(now + Duration::from_secs(7));
+    let [one] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((one.port, one.ago), (1723, 7));
+    for id in 4..1000 {
+        resets.hear(&Event::New(call(id, 1)), now);
+        resets.hear(&Event::New(call(id + 1000, 1)), now);
+        resets.hear(&Event::Update(call(id, 8)), now);
+    }
+    assert!(resets.opening.len() <= REMEMBERED);
+    assert_eq!(resets.refused.len(), REMEMBERED);
+    assert_eq!(resets.told(now).len(), 1, "one for each device and server");
 }

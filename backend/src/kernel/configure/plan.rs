@@ -1,7 +1,7 @@
 //! What was, and the moves from there to what is wanted.
 
 use super::super::links::{self, Address, Links, Request, Route};
-use super::super::{DefaultRoute, Error, Link, Network, SeenLink, sysctl};
+use super::super::{Bridge, DefaultRoute, Error, Link, Member, Network, SeenLink, sysctl};
 use super::{Action, Move, Plan, is, misplaced, ours};
 use crate::settings::names::{IfName, InterfaceAddress};
 
@@ -30,6 +30,19 @@ impl Before {
         })
     }
 
+    /// The bridges that have to be made.
+    pub(super) fn missing_bridges<'a>(&self, wanted: &'a Network) -> Vec<&'a Bridge> {
+        let missing = |bridge: &&Bridge| bridge.there && self.device(&bridge.name).is_err();
+        wanted.bridges.iter().filter(missing).collect()
+    }
+
+    /// The links of `wanted`, without bridges that shall not be there and are not.
+    fn links<'a>(&self, wanted: &'a Network) -> Result<Vec<(&'a Link, &SeenLink)>, Error> {
+        let bridge = |link: &Link| wanted.bridges.iter().any(|b| b.name == link.name);
+        let here = wanted.links.iter().filter(|link| !bridge(link) || self.device(&link.name).is_ok());
+        here.map(|link| Ok((link, self.device(&link.name)?))).collect()
+    }
+
     fn device(&self, name: &IfName) -> Result<&SeenLink, Error> {
         let found = self.devices.iter().find(|d| d.name == name.as_str());
         found.ok_or_else(|| Error::NoDevice(name.to_string()))
@@ -43,8 +56,10 @@ impl Before {
     /// The default routes through devices that are ours, the one in force first.
     fn default_routes(&self, wanted: &Network) -> Result<Vec<&Route>, Error> {
         let Some(route) = &wanted.default_route else { return Ok(Vec::new()) };
-        let names = wanted.links.iter().map(|l| &l.name).chain(route.iter().map(|r| &r.device));
-        let ours = names.map(|n| self.device(n).map(|d| d.index)).collect::<Result<Vec<u32>, Error>>()?;
+        let mut ours: Vec<u32> = self.links(wanted)?.into_iter().map(|(_, device)| device.index).collect();
+        if let Some(route) = route {
+            ours.push(self.device(&route.device)?.index);
+        }
         let through = |r: &&Route| r.default && r.device.is_some_and(|d| ours.contains(&d));
         let mut routes: Vec<&Route> = self.routes.iter().filter(through).collect();
         routes.sort_by_key(|r| r.metric);
@@ -54,16 +69,38 @@ impl Before {
     /// This state in the shape of `wanted`.
     pub(super) fn of(&self, wanted: &Network) -> Result<Network, Error> {
         let mut links = Vec::new();
-        for link in &wanted.links {
-            let device = self.device(&link.name)?;
+        for (link, device) in self.links(wanted)? {
             let addresses = self.addresses_of(device.index).filter(|a| a.global).filter_map(ours).collect();
-            links.push(Link { name: link.name.clone(), addresses, up: device.up });
+            links.push(Link {
+                name: link.name.clone(),
+                addresses,
+                up: device.up,
+                mtu: link.mtu.map(|_| device.mtu),
+                mac: link.mac.and(device.mac),
+                member: match link.member {
+                    Member::Untouched => Member::Untouched,
+                    _ => self.member(device),
+                },
+            });
         }
+        let bridge = |b: &Bridge| {
+            let is = self.device(&b.name).ok();
+            // The address that it has, for whoever makes it anew; one that stays keeps what it has.
+            let mac = if b.there { b.mac } else { is.and_then(|is| is.mac) };
+            Bridge { name: b.name.clone(), there: is.is_some(), mac }
+        };
+        let bridges = wanted.bridges.iter().map(bridge).collect();
         let default_route = match &wanted.default_route {
             None => None,
             Some(_) => Some(self.default_routes(wanted)?.first().and_then(|r| self.as_default(r))),
         };
-        Ok(Network { links, default_route, sysctls: self.sysctls.clone() })
+        Ok(Network { bridges, links, default_route, sysctls: self.sysctls.clone() })
+    }
+
+    /// What a port belongs to now. Of something that has no name of ours (a bond): as good as nothing we could put back.
+    fn member(&self, device: &SeenLink) -> Member {
+        let master = device.master.and_then(|index| self.devices.iter().find(|d| d.index == index));
+        master.and_then(|master| master.name.parse().ok()).map_or(Member::OfNone, Member::Of)
     }
 
     fn as_default(&self, route: &Route) -> Option<DefaultRoute> {
@@ -85,27 +122,62 @@ impl Before {
         plan.settle.extend(
             self.sysctls.iter().map(|(path, now)| Action::Sysctl { path: path.clone(), value: now.clone() }),
         );
-        let devices: Vec<&SeenLink> =
-            wanted.links.iter().map(|l| self.device(&l.name)).collect::<Result<_, Error>>()?;
-        for (link, device) in wanted.links.iter().zip(&devices).filter(|(l, d)| l.up && !d.up) {
+        let links = self.links(wanted)?;
+        for (link, device) in &links {
+            plan.set_size_and_mac(link, device);
+        }
+        for (link, device) in links.iter().filter(|(l, d)| l.up && !d.up) {
             plan.set_up(&link.name, device.index, true);
         }
-        for (link, device) in wanted.links.iter().zip(&devices) {
+        for (link, device) in &links {
             self.new_addresses(&mut plan, link, device);
         }
+        for (link, device) in &links {
+            self.membership(&mut plan, link, device)?;
+        }
         self.route(&mut plan, wanted)?;
-        for (link, device) in wanted.links.iter().zip(&devices) {
+        for (link, device) in &links {
             self.old_addresses(&mut plan, link, device);
         }
-        for (link, device) in wanted.links.iter().zip(&devices).filter(|(l, d)| !l.up && d.up) {
+        for (link, device) in links.iter().filter(|(l, d)| !l.up && d.up) {
             plan.set_up(&link.name, device.index, false);
         }
+        self.unwanted_bridges(&mut plan, wanted);
         // With a link or a source address the kernel also deletes the routes that need it (fib_sync_down_dev,
         // fib_sync_down_addr): they are put back when all that they need is.
-        let indices: Vec<u32> = devices.iter().map(|d| d.index).collect();
+        let indices: Vec<u32> = links.iter().map(|(_, d)| d.index).collect();
         let lost = self.routes.iter().filter(|r| r.device.is_some_and(|d| indices.contains(&d)));
         plan.settle.extend(lost.map(|r| ask("restore a route", r.add())));
         Ok(plan)
+    }
+
+    /// A port joins or leaves a bridge, once that has its addresses.
+    fn membership(&self, plan: &mut Plan, link: &Link, device: &SeenLink) -> Result<(), Error> {
+        let master = match &link.member {
+            Member::Untouched => return Ok(()),
+            Member::OfNone => None,
+            Member::Of(bridge) => Some(self.device(bridge)?.index),
+        };
+        if master != device.master {
+            let to = |master| ask(format!("join {}", link.name), links::set_master(device.index, master));
+            plan.moves.push(Move { forth: to(master), back: to(device.master) });
+        }
+        Ok(())
+    }
+
+    /// Last of all: nothing that could fail comes after it.
+    fn unwanted_bridges(&self, plan: &mut Plan, wanted: &Network) {
+        for bridge in wanted.bridges.iter().filter(|bridge| !bridge.there) {
+            if let Ok(device) = self.device(&bridge.name) {
+                plan.moves.push(Move {
+                    forth: ask(format!("remove {}", bridge.name), links::delete(device.index)),
+                    back: ask(
+                        format!("restore {}", bridge.name),
+                        links::new_bridge(bridge.name.as_str(), device.mac),
+                    ),
+                });
+            }
+        }
     }
 
     fn new_addresses(&self, plan: &mut Plan, link: &Link, device: &SeenLink) {
@@ -191,6 +263,22 @@ impl Plan {
     fn sysctl(&mut self, path: &str, now: &str, wanted: &str) {
         let to = |value: &str| Action::Sysctl { path: path.to_owned(), value: value.to_owned() };
         self.moves.push(Move { forth: to(wanted), back: to(now) });
+    }
+
+    fn set_size_and_mac(&mut self, link: &Link, device: &SeenLink) {
+        if let Some(mtu) = link.mtu.filter(|mtu| *mtu != device.mtu) {
+            let to = |mtu| {
+                ask(format!("set the MTU of {} to {mtu}", link.name), links::set_mtu(device.index, mtu))
+            };
+            self.moves.push(Move { forth: to(mtu), back: to(device.mtu) });
+        }
+        if let (Some(mac), Some(is)) = (link.mac, device.mac)
+            && mac != is
+        {
+            let to =
+                |mac| ask(format!("set the MAC address of {}", link.name), links::set_mac(device.index, mac));
+            self.moves.push(Move { forth: to(mac), back: to(is) });
+        }
     }
 
     fn set_up(&mut self, name: &IfName, device: u32, up: bool) {

@@ -252,6 +252,11 @@ impl Names {
                 (word(*at - 2) == "map").then_some(())?;
                 Some(Stmt::Dnat { key, map: self.named(word(*at - 1))? })
             }
+            // limit rate N/unit burst N packets: of IPv6, which is not played.
+            ("limit", "rate") => {
+                *at += 6;
+                Some(Stmt::Nothing)
+            }
             ("add" | "update" | "delete", set) => {
                 let op = match first {
                     "add" => Op::Add,

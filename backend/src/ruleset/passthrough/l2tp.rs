@@ -12,7 +12,7 @@
 use super::{Fate, Part, UDP};
 use crate::ruleset::learnt::Learnt;
 use crate::ruleset::table::{Chain, Counter, Table};
-use crate::ruleset::{FlowMatch, Sides};
+use crate::ruleset::{FlowMatch, Sides, Switch};
 use crate::settings::passthrough::L2tp;
 
 const L2TPV3: u8 = 115;
@@ -54,6 +54,7 @@ pub(super) fn flows(l2tp: &L2tp) -> Vec<FlowMatch> {
 
 pub(super) fn part(l2tp: &L2tp) -> Part {
     Part {
+        switch: Switch::L2tp,
         chains: (Chain::L2tpOut, Chain::L2tpIn),
         counters: (Counter::L2tpPassed, Counter::L2tpRefused),
         flows: flows(l2tp),

@@ -5,7 +5,7 @@
 
 use super::{Fate, Part, TCP};
 use crate::ruleset::table::{Chain, Counter, Table};
-use crate::ruleset::{Capabilities, FlowMatch, Sides};
+use crate::ruleset::{Capabilities, FlowMatch, Helper, Sides, Switch};
 use crate::settings::passthrough::Pptp;
 
 const GRE: u8 = 47;
@@ -19,10 +19,11 @@ pub(super) fn flows(pptp: &Pptp) -> Vec<FlowMatch> {
 
 pub(super) fn part(pptp: &Pptp, capabilities: &Capabilities) -> Part {
     Part {
+        switch: Switch::Pptp,
         chains: (Chain::PptpOut, Chain::PptpIn),
         counters: (Counter::PptpPassed, Counter::PptpRefused),
         flows: flows(pptp),
-        fate: match (pptp.enabled, capabilities.pptp_helper) {
+        fate: match (pptp.enabled, capabilities.knows(Helper::Pptp)) {
             (true, true) => Fate::Passed("PPTP passthrough is on"),
             (true, false) => {
                 Fate::Refused("PPTP is on, but this kernel has no PPTP helper: no call could work")
@@ -38,7 +39,7 @@ pub(super) fn part(pptp: &Pptp, capabilities: &Capabilities) -> Part {
 /// has confirmed. Calls that were open before must redial. It knows IPv4 only. `forward` is after the conntrack
 /// lookup (at priority raw it would silently not be attached) and sees LAN clients only.
 pub(super) fn track_calls(table: &mut Table, sides: &Sides, pptp: &Pptp, capabilities: &Capabilities) {
-    if !(pptp.enabled && capabilities.pptp_helper) {
+    if !(pptp.enabled && capabilities.knows(Helper::Pptp)) {
         return;
     }
     // A colluding server can make the helper expect nothing but GRE between the same two hosts; the rule says so too.

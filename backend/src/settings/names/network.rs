@@ -51,6 +51,11 @@ impl fmt::Display for IfName {
 pub struct Mac([u8; 6]);
 
 impl Mac {
+    /// From what the kernel tells; none: it stands for a group.
+    pub fn of(bytes: [u8; 6]) -> Option<Self> {
+        (bytes[0] & 1 == 0 && bytes != [0; 6]).then_some(Self(bytes))
+    }
+
     /// The six bytes.
     pub fn bytes(self) -> [u8; 6] {
         self.0

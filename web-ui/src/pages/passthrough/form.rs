@@ -1,9 +1,11 @@
 //! The fields of the page. Their names are the settings' keys, so what is posted is what the command line would say.
 
 use postern::door::messages::Assignment;
-use postern::settings::Passthrough;
+use postern::settings::Settings;
+use postern::settings::firewall::Ipv6Ipsec;
 use serde::Deserialize;
 
+use crate::form::Tick;
 use crate::words::value;
 
 /// What the page's form holds, as typed. A box that is not ticked is not sent.
@@ -16,6 +18,10 @@ pub struct PassthroughForm {
     ipsec: Tick,
     #[serde(rename = "passthrough.ipsec.nat_traversal", default)]
     nat_traversal: Tick,
+    #[serde(rename = "passthrough.ipsec.many_clients", default)]
+    many_clients: Tick,
+    #[serde(rename = "firewall.ipv6_ipsec", default)]
+    ipv6: Strict,
     #[serde(rename = "passthrough.l2tp.enabled", default)]
     l2tp: Tick,
     #[serde(rename = "passthrough.l2tp.ports")]
@@ -26,26 +32,22 @@ pub struct PassthroughForm {
     pptp_ports: String,
 }
 
-/// A checkbox.
+/// The one value of a box that says `strict`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-enum Tick {
-    #[serde(rename = "true")]
+enum Strict {
+    #[serde(rename = "strict")]
     On,
     #[default]
     #[serde(skip)]
     Off,
 }
 
-impl From<bool> for Tick {
-    fn from(on: bool) -> Self {
-        if on { Self::On } else { Self::Off }
-    }
-}
-
 /// Key, what people call it.
-const LABELS: [(&str, &str); 6] = [
+const LABELS: [(&str, &str); 8] = [
     ("passthrough.ipsec.enabled", "IPsec"),
     ("passthrough.ipsec.nat_traversal", "IPsec NAT traversal"),
+    ("passthrough.ipsec.many_clients", "Several IPsec devices to one server"),
+    ("firewall.ipv6_ipsec", "IPsec over IPv6"),
     ("passthrough.l2tp.enabled", "L2TP"),
     ("passthrough.l2tp.ports", "L2TP server ports"),
     ("passthrough.pptp.enabled", "PPTP"),
@@ -59,11 +61,15 @@ pub fn label(key: &str) -> Option<&'static str> {
 
 impl PassthroughForm {
     /// As the settings are.
-    pub fn of(revision: i64, passthrough: &Passthrough) -> Self {
+    pub fn of(revision: i64, settings: &Settings) -> Self {
+        let passthrough = &settings.passthrough;
+        let strict = settings.firewall.ipv6_ipsec == Ipv6Ipsec::Strict;
         Self {
             base_revision: revision.to_string(),
             ipsec: passthrough.ipsec.enabled.into(),
             nat_traversal: passthrough.ipsec.nat_traversal.into(),
+            many_clients: passthrough.ipsec.many_clients.into(),
+            ipv6: if strict { Strict::On } else { Strict::Off },
             l2tp: passthrough.l2tp.enabled.into(),
             l2tp_ports: value("passthrough.l2tp.ports", &passthrough.l2tp.ports.to_string()),
             pptp: passthrough.pptp.enabled.into(),
@@ -81,6 +87,8 @@ impl PassthroughForm {
         match key {
             "passthrough.ipsec.enabled" => tick(self.ipsec),
             "passthrough.ipsec.nat_traversal" => tick(self.nat_traversal),
+            "passthrough.ipsec.many_clients" => tick(self.many_clients),
+            "firewall.ipv6_ipsec" => if self.strict() { "strict" } else { "rfc6092" }.to_owned(),
             "passthrough.l2tp.enabled" => tick(self.l2tp),
             "passthrough.l2tp.ports" => ports(&self.l2tp_ports),
             "passthrough.pptp.enabled" => tick(self.pptp),
@@ -98,6 +106,11 @@ impl PassthroughForm {
     /// Whether the box of the key is ticked.
     pub fn on(&self, key: &str) -> bool {
         self.value(key) == "true"
+    }
+
+    /// Whether nothing of IPsec may come in over IPv6.
+    pub fn strict(&self) -> bool {
+        self.ipv6 == Strict::On
     }
 
     /// As typed.

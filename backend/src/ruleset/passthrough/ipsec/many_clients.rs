@@ -24,11 +24,32 @@ mod answers;
 mod ike;
 mod learnt;
 mod requests;
+#[cfg(test)]
+mod tests;
 mod zones;
 
 use crate::ruleset::table::{Chain, Counter, Table};
 use crate::ruleset::{Capabilities, Sides};
 use crate::settings::passthrough::Ipsec;
+
+/// The SPIs of servers that are confirmed.
+pub const CONFIRMED: &str = "esp_sure";
+/// What is worth keeping over a restart of the box: what is known, without turns, probation and limits.
+pub const KEPT: &[&str] = &[
+    "zone_host",
+    "ipsec_own",
+    "ipsec_only",
+    "ipsec_pair",
+    "ipsec_any",
+    "ipsec_several",
+    "ike_in",
+    "ike_sent",
+    "esp_in",
+    CONFIRMED,
+    "esp_sent",
+    "esp_out",
+    "esp_heard",
+];
 
 /// Whether these rules are to be there.
 pub(in crate::ruleset) fn wanted(ipsec: &Ipsec, capabilities: &Capabilities) -> bool {

@@ -1,0 +1,154 @@
+//! Who tried what is switched off, from what the refusing rules have counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use super::State;
+use crate::kernel::Element;
+use crate::ruleset::{Helper, REMEMBERED, Switch, tried_by};
+use crate::sessions::{Device, device};
+use crate::settings::{Settings, keys};
+
+/// Most that are told of.
+const TOLD: usize = 20;
+
+/// A device that tried what is refused, within the last ten minutes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// What it tried: the key of the switch, for example `passthrough.pptp.enabled`.
+    pub key: String,
+    /// As people call it, for example `PPTP`.
+    pub title: String,
+    /// Who.
+    pub device: Device,
+    /// The server it tried last.
+    pub server: Ipv4Addr,
+    /// To how many servers.
+    pub servers: u32,
+    /// How often: calls of PPTP; packets of the others.
+    pub times: u64,
+    /// Seconds since the last one.
+    pub last_seconds: u64,
+    /// Whether setting the key to `true` lets it through. (Not if it is on, and the kernel lacks the helper.)
+    pub can_switch_on: bool,
+}
+
+impl Attempt {
+    /// For people: what happened, and when.
+    pub fn sentence(&self) -> String {
+        let who = self.device.name.clone().map_or_else(
+            || self.device.address.to_string(),
+            |name| format!("{name} ({})", self.device.address),
+        );
+        let times = match (self.key.as_str() == Switch::Pptp.key(), self.times) {
+            (true, 1) => "once".to_owned(),
+            (true, n) => format!("{n} times"),
+            (false, 1) => "with 1 packet".to_owned(),
+            (false, n) => format!("with {n} packets"),
+        };
+        let ago = match self.last_seconds {
+            0..60 => "in the last minute".to_owned(),
+            s => format!("{} minute{} ago", s / 60, if s / 60 == 1 { "" } else { "s" }),
+        };
+        let why = match self.can_switch_on {
+            true => "it is switched off here",
+            false => "this kernel lacks what it needs",
+        };
+        format!("{who} tried {} {times}, to {}, {ago}; {why}.", self.title, self.server)
+    }
+}
+
+/// The newest first.
+pub(super) fn attempts(elements: &BTreeMap<&'static str, Vec<Element>>, state: &State) -> Vec<Attempt> {
+    let mut devices: BTreeMap<(&'static str, Ipv4Addr, [u8; 6]), Attempt> = BTreeMap::new();
+    let mut called = BTreeSet::new();
+    for tried in Switch::ALL {
+        // While IPsec is off, NAT traversal is off with it, whatever its own switch says.
+        let ipsec = state.settings.passthrough.ipsec.enabled;
+        let switch = if tried == Switch::NatTraversal && !ipsec { Switch::Ipsec } else { tried };
+        for element in elements.get(tried.tried()).into_iter().flatten() {
+            let Some((mac, address, server)) = tried_by(&element.key) else { continue };
+            let rest = element.rest_ms.unwrap_or_default() / 1000;
+            let last_seconds = REMEMBERED.saturating_sub(rest);
+            let times = element.counted.map_or(0, |counted| counted.packets);
+            let one = devices.entry((switch.key(), address, mac)).or_insert_with(|| Attempt {
+                key: switch.key().to_owned(),
+                title: switch.title().to_owned(),
+                device: device(address.into(), Some(spelled(mac))),
+                server,
+                servers: 0,
+                times: 0,
+                last_seconds: u64::MAX,
+                can_switch_on: can_switch_on(switch, state),
+            });
+            if last_seconds < one.last_seconds {
+                (one.server, one.last_seconds) = (server, last_seconds);
+            }
+            one.servers += u32::from(called.insert((switch.key(), address, mac, server)));
+            one.times += times;
+        }
+    }
+    let mut all: Vec<Attempt> = devices.into_values().filter(|one| one.times > 0).collect();
+    all.sort_by_key(|one| one.last_seconds);
+    all.truncate(TOLD);
+    all
+}
+
+fn can_switch_on(switch: Switch, state: &State) -> bool {
+    let off = |settings: &Settings| keys::get(settings, switch.key()).as_deref() == Some("false");
+    off(&state.settings) && (switch != Switch::Pptp || state.capabilities.knows(Helper::Pptp))
+}
+
+fn spelled(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Counter;
+    use crate::ruleset::Capabilities;
+    use crate::settings::tests::router;
+
+    fn state() -> State {
+        State {
+            capabilities: Capabilities::everything(),
+            revision: 1,
+            settings: router(),
+            trial: None,
+            broken: None,
+            ending: false,
+            kept_learnt: None,
+        }
+    }
+
+    fn tried(last: u8, server: u8, packets: u64, rest_ms: u64) -> Element {
+        let mut key = vec![2, 0, 0, 0, 1, last, 0, 0];
+        key.extend([192, 168, 1, last, 203, 0, 113, server]);
+        let counted = Some(Counter { packets, bytes: packets * 60 });
+        Element { key, rest_ms: Some(rest_ms), counted, ..Element::default() }
+    }
+
+    #[test]
+    fn attempts_are_told_by_device_with_the_last_server_and_what_would_help() {
+        let set = |elements| BTreeMap::from([("pptp_tried_hosts", elements)]);
+        let seen = set(vec![tried(101, 10, 3, 590_000), tried(101, 20, 1, 500_000), tried(102, 10, 1, 1000)]);
+        let all = attempts(&seen, &state());
+        assert_eq!(all.len(), 2);
+        let [first, second] = [&all[0], &all[1]];
+        assert_eq!((first.times, first.servers, first.last_seconds), (4, 2, 10));
+        assert_eq!(first.device.mac.as_deref(), Some("02:00:00:00:01:65"));
+        let said =
+            "192.168.1.101 tried PPTP 4 times, to 203.0.113.10, in the last minute; it is switched off here.";
+        assert_eq!(first.sentence(), said);
+        assert!(second.sentence().contains("once, to 203.0.113.10, 9 minutes ago"), "{}", second.sentence());
+        let mut without = state();
+        without.capabilities = Capabilities::nothing();
+        assert!(attempts(&seen, &without)[0].sentence().ends_with("this kernel lacks what it needs."));
+        let many = (0..200).map(|n| tried(n, 10, 1, 1000)).collect();
+        assert_eq!(attempts(&set(many), &state()).len(), TOLD);
+        assert_eq!(attempts(&set(vec![Element { key: vec![1; 7], ..tried(1, 1, 1, 1) }]), &state()), []);
+    }
+}

@@ -1,0 +1,192 @@
+//! Which conntrack entries a change takes the ground from. The rules stop their packets, or would let nothing begin anew;
+//! the entries go, so that nothing lives on as known.
+
+use super::flows::{from_the_home, is_device};
+use crate::kernel::{Flow, SeenLink};
+use crate::ruleset::{self, Capabilities, FlowMatch, Helper, helpers};
+use crate::settings::Settings;
+
+/// IP protocol number of GRE, which only PPTP's helper announces. It goes with its control connection.
+const GRE: u8 = 47;
+
+/// What ends between two documents.
+#[derive(Debug, Default)]
+pub(super) struct Ends {
+    /// What the home began.
+    from_home: Vec<FlowMatch>,
+    /// What the internet began, over IPv6.
+    from_internet: Vec<FlowMatch>,
+    /// Helpers that are off now: what they are attached to.
+    helped: Vec<(Helper, Vec<FlowMatch>)>,
+    /// What the helpers that are still on are attached to.
+    still_helped: Vec<FlowMatch>,
+}
+
+impl Ends {
+    pub(super) fn between(from: &Settings, to: &Settings, capabilities: &Capabilities) -> Self {
+        let on = helpers::on(to, capabilities);
+        let off = helpers::on(from, capabilities).into_iter().filter(|helper| !on.contains(helper));
+        Self {
+            from_home: ruleset::ended_by(from, to, capabilities),
+            from_internet: ruleset::let_in_ended_by(from, to),
+            helped: off.map(|helper| (helper, helper.flows())).collect(),
+            still_helped: on.into_iter().flat_map(Helper::flows).collect(),
+        }
+    }
+
+    /// What to look for.
+    pub(super) fn wanted(&self) -> Vec<FlowMatch> {
+        let helped = self.helped.iter().flat_map(|(_, flows)| flows);
+        self.from_home.iter().chain(&self.from_internet).chain(helped).copied().collect()
+    }
+
+    /// Whether this VPN flow ends.
+    pub(super) fn ends(&self, flow: &Flow, from: &Settings, links: &[SeenLink]) -> bool {
+        let which = match from_the_home(flow, from, links) {
+            true => &self.from_home,
+            // Not the router's own IPsec.
+            false if flow.client.is_ipv6() && is_device(flow.server, from, links) => &self.from_internet,
+            false => return false,
+        };
+        covers(which, flow.protocol, flow.server_port)
+    }
+
+    /// Of `all`, what a helper that is off now was attached to, and what came in because one announced it.
+    pub(super) fn helped(&self, all: &[Flow], from: &Settings, links: &[SeenLink]) -> Vec<Flow> {
+        if self.helped.is_empty() {
+            return Vec::new();
+        }
+        let ends = |flow: &&Flow| match from_the_home(flow, from, links) {
+            true => self.helped.iter().any(|(helper, flows)| {
+                let ours = |name: &str| helper.kernel_names().contains(&name);
+                covers(flows, flow.protocol, flow.server_port) && flow.helper.as_deref().is_some_and(ours)
+            }),
+            false => flow.protocol != GRE && self.lost_its_announcer(flow, all),
+        };
+        all.iter().filter(ends).cloned().collect()
+    }
+
+    /// Whether nothing that is still on began the line of announcements that ends with this flow. H.323 announces H.245, and
+    /// that the voice. What began it may be gone already: its port is known all the same.
+    fn lost_its_announcer(&self, flow: &Flow, all: &[Flow]) -> bool {
+        let Some(mut announcer) = flow.announced_by.as_ref() else { return false };
+        // Two or three in truth; the bound is for what the kernel would never tell.
+        for _ in 0..8 {
+            let parent = all.iter().find(|other| other.handle.tuple == announcer.tuple);
+            match parent.and_then(|parent| parent.announced_by.as_ref()) {
+                Some(further) => announcer = further,
+                None => break,
+            }
+        }
+        !covers(&self.still_helped, announcer.protocol, announcer.server_port)
+    }
+}
+
+fn covers(which: &[FlowMatch], protocol: u8, server_port: u16) -> bool {
+    which.iter().any(|one| one.covers(protocol, server_port))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::kernel::{Announcer, Counter, FlowHandle};
+    use crate::settings::keys::set;
+    use crate::settings::tests::router;
+
+    fn with(changes: &[(&str, &str)]) -> Settings {
+        let mut settings = router();
+        for (key, value) in changes {
+            set(&mut settings, key, value).unwrap();
+        }
+        settings
+    }
+
+    fn flow(protocol: u8, from: &str, server_port: u16, number: u8) -> Flow {
+        let to: IpAddr =
+            if from.contains(':') { "2001:db8:1::1".parse() } else { "203.0.113.10".parse() }.unwrap();
+        Flow {
+            protocol,
+            client: from.parse().unwrap(),
+            client_port: 40_000,
+            server: to,
+            server_port,
+            zone: 0,
+            helper: None,
+            announced_by: None,
+            answered: true,
+            tcp_state: (protocol == 6).then_some(3),
+            sent: Counter::default(),
+            received: Counter::default(),
+            handle: FlowHandle { id: number.into(), family: 2, tuple: vec![number] },
+        }
+    }
+
+    fn by(parent: &Flow, child: Flow) -> Flow {
+        let FlowHandle { tuple, .. } = parent.handle.clone();
+        let announcer = Announcer { protocol: parent.protocol, server_port: parent.server_port, tuple };
+        Flow { announced_by: Some(announcer), ..child }
+    }
+
+    fn ended(from: &[(&str, &str)], to: &[(&str, &str)], flows: &[Flow]) -> Vec<u32> {
+        let (from, to) = (with(from), with(to));
+        let lan = SeenLink {
+            name: from.local_network.device().unwrap().to_string(),
+            up: true,
+            carrier: true,
+            addresses: vec![("2001:db8:1::ff".parse().unwrap(), 64)],
+            index: 2,
+            ..SeenLink::default()
+        };
+        let ends = Ends::between(&from, &to, &Capabilities::everything());
+        let mut all = ends.helped(flows, &from, &[]);
+        all.extend(flows.iter().filter(|flow| ends.ends(flow, &from, std::slice::from_ref(&lan))).cloned());
+        all.iter().map(|flow| flow.handle.id).collect()
+    }
+
+    const HOME: &str = "192.168.1.101";
+    const SERVER: &str = "203.0.113.10";
+
+    #[test]
+    fn a_helper_that_is_switched_off_ends_what_it_watched_and_what_it_let_in_and_nothing_else() {
+        let helped = |name: &str, flow: Flow| Flow { helper: Some(name.into()), ..flow };
+        let ftp = helped("ftp", flow(6, HOME, 21, 1));
+        let unwatched = flow(6, HOME, 21, 2);
+        let active = by(&ftp, flow(6, SERVER, 5000, 3));
+        let passive = by(&ftp, flow(6, HOME, 6000, 4));
+        let sip = helped("sip", flow(17, HOME, 5060, 5));
+        let voice = by(&sip, flow(17, SERVER, 7000, 6));
+        let call = by(&flow(6, HOME, 1723, 90), flow(47, SERVER, 7, 7));
+        let all = [ftp, unwatched, active, passive, sip, voice, call];
+        let on = [("helpers.ftp", "true"), ("helpers.sip", "true")];
+        assert_eq!(ended(&on, &on[1..], &all), [1, 3]);
+        assert_eq!(ended(&on, &on[..1], &all), [5, 6]);
+        assert_eq!(ended(&on, &[], &all), [1, 3, 5, 6]);
+        assert_eq!(ended(&on, &on, &all), [0; 0]);
+    }
+
+    #[test]
+    fn the_voice_of_h323_ends_though_it_was_announced_by_what_was_announced_and_that_is_gone() {
+        let q931 = Flow { helper: Some("Q.931".into()), ..flow(6, HOME, 1720, 1) };
+        let h245 = by(&q931, Flow { helper: Some("H.245".into()), ..flow(6, SERVER, 3333, 2) });
+        let voice = by(&h245, flow(17, SERVER, 4444, 3));
+        let on = [("helpers.h323", "true"), ("helpers.ftp", "true")];
+        assert_eq!(ended(&on, &on[1..], &[q931.clone(), h245.clone(), voice.clone()]), [1, 2, 3]);
+        assert_eq!(ended(&on, &on[..1], &[q931, h245, voice.clone()]), [0; 0]);
+        assert_eq!(ended(&on, &on[1..], &[voice]), [3]);
+    }
+
+    #[test]
+    fn strict_ends_the_ipsec_that_the_internet_began_over_ipv6_and_only_that() {
+        let six = |protocol, port, number| flow(protocol, "2001:db8:9::1", port, number);
+        let all = [six(50, 0, 1), six(51, 0, 2), six(17, 500, 3), six(17, 4500, 4), flow(50, SERVER, 0, 5)];
+        let own = Flow { server: "2001:db8:9::1".parse().unwrap(), ..flow(17, "2001:db8:2::2", 500, 6) };
+        let all = [&all[..], &[own]].concat();
+        let strict = [("firewall.ipv6_ipsec", "strict")];
+        assert_eq!(ended(&[], &strict, &all), [1, 2, 3]);
+        assert_eq!(ended(&[], &[("passthrough.ipsec.enabled", "false")], &all), [1, 2, 3]);
+        assert_eq!(ended(&strict, &[], &all), [0; 0]);
+        assert_eq!(ended(&strict, &[("passthrough.ipsec.enabled", "false")], &all), [0; 0]);
+    }
+}

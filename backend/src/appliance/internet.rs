@@ -1,0 +1,252 @@
+//! The internet port: follows what the provider lends, and says how that is.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::network::network;
+use super::{Appliance, State};
+use crate::kernel::{Kernel, Load, Observation};
+use crate::log;
+use crate::services::{self, BehindNat, Clash, InternetLease, Served, Service, Services};
+use crate::settings::internet::Mode;
+use crate::settings::{Role, Settings};
+
+/// What is followed.
+#[derive(Debug, Default)]
+pub(super) struct Internet {
+    /// The lease that is in force.
+    lease: Option<InternetLease>,
+    /// Why the newest one could not be put into force, if that failed; said once.
+    failed: Option<String>,
+    /// The home's DNS does not know the servers of the lease in force yet: that failed, and is tried again.
+    servers_due: bool,
+    /// Whether the port had a link when it was looked at last.
+    carrier: Option<bool>,
+}
+
+/// How the internet port is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InternetState {
+    /// Its DHCP client.
+    pub client: Service,
+    /// The lease that is in force.
+    pub lease: Option<InternetLease>,
+    /// Seconds since this address was first lent, without an interruption.
+    pub since: u64,
+    /// Seconds until it must be renewed; none: never.
+    pub left: Option<u64>,
+    /// What was lent and is refused, because the home uses that network.
+    pub clash: Option<Clash>,
+    /// Why the newest answer of the provider cannot be used, in words.
+    pub unusable: Option<String>,
+    /// Our address on the internet side, as the kernel shows it.
+    pub address: Option<Ipv4Addr>,
+    /// Who else translates addresses, by that address.
+    pub behind: Option<BehindNat>,
+}
+
+impl<K: Kernel> Appliance<K> {
+    /// The lease in force.
+    pub(super) fn lease(&self) -> Option<InternetLease> {
+        self.internet().lease.clone()
+    }
+
+    pub(super) fn internet(&self) -> MutexGuard<'_, Internet> {
+        self.internet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What other daemons shall do.
+    pub(super) fn services(&self, settings: &Settings) -> Services {
+        services::compile(settings, self.lease().as_ref())
+    }
+
+    /// The lease that the last daemon was using, if it holds: before the first apply, which would take its address away.
+    pub(super) fn find_lease(&self, settings: &Settings) {
+        let served = self.kernel.served(&self.services(settings));
+        self.internet().lease = usable(settings, &served);
+    }
+
+    /// Puts what was lent into force, or takes back what no longer holds. Tried again at the next look if it fails.
+    pub(super) async fn follow_lease(&self, state: &State) {
+        let settings = &state.settings;
+        // A box that could not be put in order is put in order first, and finds its lease then.
+        if settings.role != Role::Router {
+            self.internet().lease = None;
+            return;
+        }
+        if state.broken.is_some() {
+            return;
+        }
+        let served = self.kernel.served(&self.services(settings));
+        let lease = usable(settings, &served);
+        let before = std::mem::replace(&mut self.internet().lease, lease.clone());
+        if before == lease {
+            return self.tell_servers(settings, false).await;
+        }
+        let done = self.use_lease(settings, before.as_ref(), lease.as_ref()).await;
+        if let Err(error) = done {
+            let words = error.to_string();
+            let mut internet = self.internet();
+            internet.lease = before;
+            if internet.failed.replace(words.clone()) != Some(words) {
+                drop(internet);
+                log::incident(&error);
+            }
+            return;
+        }
+        {
+            let mut internet = self.internet();
+            internet.failed = None;
+            internet.servers_due |= before.as_ref().map(|b| &b.dns) != lease.as_ref().map(|l| &l.dns);
+        }
+        tell(before.as_ref(), lease.as_ref());
+        self.tell_servers(settings, true).await;
+    }
+
+    async fn use_lease(
+        &self,
+        settings: &Settings,
+        before: Option<&InternetLease>,
+        lease: Option<&InternetLease>,
+    ) -> Result<(), crate::kernel::Error> {
+        let place = |lease: Option<&InternetLease>| lease.map(|l| (l.address, l.gateway, l.device.clone()));
+        if place(before) != place(lease) {
+            let seen = self.kernel.observe(&[]).await?;
+            self.kernel.configure(&network(&[], settings, &seen, lease), Load::Commit).await?;
+        }
+        let old = before.map(|before| before.address.address());
+        // Also the owner may have it set by hand now.
+        let by_hand = settings.internet.address.filter(|_| settings.internet.mode == Mode::Static);
+        let kept = lease.map(|lease| lease.address).or(by_hand).map(|address| address.address());
+        if let Some(old) = old.filter(|old| kept != Some(*old)) {
+            let ended = self.kernel.forget(old).await?;
+            log::info(&format!("{ended} connections of the old internet address {old} have ended"));
+        }
+        Ok(())
+    }
+
+    /// The home's DNS learns the provider's servers. A home without names is better off than one without internet: what
+    /// fails here takes no address back.
+    async fn tell_servers(&self, settings: &Settings, first: bool) {
+        if !self.internet().servers_due {
+            return;
+        }
+        match self.kernel.serve(&self.services(settings), Load::Commit).await {
+            Ok(()) => self.internet().servers_due = false,
+            // Said once; the care for dnsmasq tells the log how that goes on.
+            Err(_) if !first => {}
+            Err(error) => log::warning(&format!("the provider's name servers are not asked yet: {error}")),
+        }
+    }
+
+    /// The cable of the internet port was out and is in again: perhaps it leads elsewhere now.
+    pub(super) fn follow_cable(&self, settings: &Settings, seen: &Observation) {
+        let device = settings.internet.device.as_ref();
+        let link = device.and_then(|name| seen.links.iter().find(|link| link.name == name.as_str()));
+        let carrier = link.map(|link| link.carrier);
+        let before = std::mem::replace(&mut self.internet().carrier, carrier);
+        match (before, carrier) {
+            (None | Some(true), Some(false)) => log::warning("the internet port has no link"),
+            (Some(false), Some(true)) => log::info("the internet port has a link again"),
+            _ => return,
+        }
+        if carrier == Some(true) && settings.internet.mode == Mode::Dhcp {
+            self.kernel.renew_lease();
+        }
+    }
+
+    /// How it is.
+    pub(super) fn internet_state(
+        &self,
+        settings: &Settings,
+        served: &Served,
+        seen: &Observation,
+    ) -> InternetState {
+        let device = settings.internet.device.as_ref().filter(|_| settings.role == Role::Router);
+        let link = device.and_then(|name| seen.links.iter().find(|link| link.name == name.as_str()));
+        let address = link.and_then(|link| {
+            link.addresses.iter().find_map(|(address, _)| match address {
+                IpAddr::V4(v4) if !v4.is_link_local() => Some(*v4),
+                _ => None,
+            })
+        });
+        let lease = self.lease();
+        let ends = |lease: &InternetLease| lease.since.saturating_add(lease.seconds.into());
+        InternetState {
+            client: served.dhcp_client.clone(),
+            since: lease.as_ref().map_or(0, |lease| served.now.saturating_sub(lease.first)),
+            left: lease
+                .as_ref()
+                .filter(|lease| lease.seconds != u32::MAX)
+                .map(|lease| ends(lease).saturating_sub(served.now)),
+            clash: served.internet_lease.as_ref().and_then(|lease| lease.clash(settings)),
+            unusable: served.unusable.clone(),
+            address,
+            behind: address.and_then(BehindNat::of),
+            lease,
+        }
+    }
+}
+
+/// The lease that was heard of, if it can be used beside these settings.
+fn usable(settings: &Settings, served: &Served) -> Option<InternetLease> {
+    served.internet_lease.clone().filter(|lease| lease.clash(settings).is_none())
+}
+
+fn tell(before: Option<&InternetLease>, lease: Option<&InternetLease>) {
+    let address = |lease: &InternetLease| lease.address;
+    if before.map(address) != lease.map(address) {
+        log::info(&match lease {
+            Some(lease) => format!("the internet address is {} now", lease.address),
+            None => "the provider lends us no address any more".to_owned(),
+        });
+    }
+}
+
+/// What the owner should know of it, in words.
+pub(super) fn notices(state: &InternetState) -> Vec<String> {
+    let mut all = Vec::new();
+    if let Some(clash) = &state.clash {
+        let instead = match clash.free {
+            Some(free) => format!("Give the local network another address, for example {free}."),
+            None => "Give the local network an address outside of it.".to_owned(),
+        };
+        all.push(format!(
+            "The provider's box lends us {}, an address of the network that your home uses ({}). It is not used, so there \
+             is no internet; your home stays as it is. {instead}",
+            clash.theirs, clash.ours
+        ));
+    }
+    all.extend(state.unusable.clone().map(|why| format!("There is no internet address: {why}.")));
+    match &state.client {
+        Service::Off | Service::Running => {}
+        Service::NotInstalled => all.push(
+            "There is no internet address: the DHCP client udhcpc is not installed. On Debian install the package udhcpc; \
+             OpenWrt has it."
+                .to_owned(),
+        ),
+        Service::Failed { words } => {
+            all.push(format!("The internet address is not renewed: {words}. It is tried again by itself."));
+        }
+    }
+    match state.behind {
+        None => {}
+        Some(BehindNat::AnotherRouter) => all.push(
+            "This box is behind another router: its internet address is a private one, and addresses are translated twice. \
+             VPNs of your home can leave; nothing from the internet can come in unless that router forwards it. If you \
+             can, set the provider's box to bridge mode."
+                .to_owned(),
+        ),
+        Some(BehindNat::Carrier) => all.push(
+            "Your provider shares one internet address among many customers (carrier-grade NAT). VPNs of your home can \
+             leave; nothing from the internet can come in. Ask the provider for an address of your own if you need that."
+                .to_owned(),
+        ),
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests;

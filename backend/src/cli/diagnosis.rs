@@ -1,0 +1,30 @@
+//! A verdict in words.
+
+use std::fmt::Write as _;
+
+use postern::door::messages::{Action, Diagnosis, Party};
+
+pub fn in_words(verdict: &Diagnosis) -> String {
+    let mut text = format!("{}.\n{}\n", verdict.title, verdict.explanation);
+    for step in &verdict.steps {
+        let name = |party| match party {
+            Party::Device => "device",
+            Party::Router => "this router",
+            Party::Server => "server",
+        };
+        let seen = if step.seen { "seen   " } else { "MISSING" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {seen}  {} -> {}: {}", name(step.from), name(step.to), step.what);
+    }
+    if !verdict.remedy.is_empty() {
+        let _ = writeln!(text, "{}", verdict.remedy);
+    }
+    let command = match &verdict.action {
+        Some(Action::SwitchOn { key, .. }) => format!("postern set {key}=true"),
+        Some(Action::EndSession { id }) => format!("postern session end {id}"),
+        Some(Action::Mend) => "postern mend".to_owned(),
+        Some(Action::LookAgain) => "postern look-again".to_owned(),
+        None => return text,
+    };
+    text + "  " + &command + "\n"
+}

@@ -1,0 +1,191 @@
+use super::*;
+use crate::sessions::{Kind, Part, State, Traffic, device};
+
+const NOW: i64 = 1_800_000_000;
+const HOME: [u8; 4] = [192, 168, 1, 101];
+const SERVER: [u8; 4] = [203, 0, 113, 10];
+
+fn part(protocol: u8, port: u16, out: u64, back: u64) -> Part {
+    Part {
+        protocol,
+        server_port: port,
+        answered: back > 0,
+        from_device: true,
+        tcp_state: (protocol == 6).then_some(if back > 0 { 3 } else { 1 }),
+        helped: true,
+        traffic: Some(Traffic {
+            sent: out * 60,
+            received: back * 60,
+            packets_sent: out,
+            packets_received: back,
+        }),
+        idle: None,
+        since: Some(NOW - 60),
+    }
+}
+
+fn session(kind: Kind, state: State, parts: Vec<Part>) -> Session {
+    Session {
+        id: format!("{}-1", kind.word()),
+        kind,
+        device: device(HOME.into(), None),
+        server: SERVER.into(),
+        server_port: None,
+        state,
+        since: Some(NOW - 60),
+        idle: Some(1),
+        traffic: None,
+        calls: Vec::new(),
+        spis: Vec::new(),
+        samples: Vec::new(),
+        parts,
+        can_end: true,
+    }
+}
+
+fn case<'a>(sessions: &'a [Session], attempts: &'a [Attempt]) -> Case<'a> {
+    Case {
+        device: None,
+        now: NOW,
+        rules: &Rules::Loaded,
+        internet: Internet::Up([198, 51, 100, 2].into()),
+        conntrack: (10, 1000),
+        attempts,
+        resets: &[],
+        sessions,
+    }
+}
+
+fn attempt(ago: u64, can_switch_on: bool) -> Attempt {
+    Attempt {
+        key: "passthrough.pptp.enabled".into(),
+        title: "PPTP".into(),
+        device: device(HOME.into(), None),
+        server: SERVER.into(),
+        servers: 1,
+        times: 3,
+        last_seconds: ago,
+        can_switch_on,
+    }
+}
+
+#[test]
+fn each_cause_is_told_apart_from_the_others() {
+    use State as S;
+    let control = || part(6, 1723, 6, 4);
+    let table = [
+        (Kind::Pptp, S::Open, vec![control(), part(47, 9, 20, 20)], Cause::Works),
+        (Kind::Pptp, S::MustRedial, vec![control()], Cause::MustRedial),
+        (Kind::Pptp, S::Calling, vec![part(6, 1723, 3, 0)], Cause::ServerSilent),
+        (Kind::Pptp, S::Halfway, vec![control(), part(47, 9, 12, 0)], Cause::GreUnanswered),
+        (Kind::Pptp, S::Halfway, vec![control()], Cause::GreNotSent),
+        (
+            Kind::Pptp,
+            S::Halfway,
+            vec![control(), Part { from_device: false, ..part(47, 9, 0, 0) }],
+            Cause::GreNotSent,
+        ),
+        (Kind::Ike, S::Calling, vec![part(17, 500, 4, 0)], Cause::IkeSilent),
+        (Kind::Ike, S::Halfway, vec![part(17, 500, 4, 4)], Cause::NoTunnel),
+        (Kind::IpsecNatT, S::Halfway, vec![part(17, 500, 1, 1), part(17, 4500, 4, 0)], Cause::NatTSilent),
+        (Kind::IpsecNatT, S::Calling, vec![part(17, 500, 1, 0), part(17, 4500, 4, 0)], Cause::IkeSilent),
+        (Kind::IpsecNatT, S::Open, vec![part(17, 500, 1, 1), part(17, 4500, 4, 4)], Cause::Works),
+        (Kind::IpsecEsp, S::Halfway, vec![part(17, 500, 4, 4), part(50, 0, 9, 0)], Cause::EspUnanswered),
+        (Kind::IpsecEsp, S::Calling, vec![part(50, 0, 9, 0)], Cause::EspUnanswered),
+        (Kind::IpsecEsp, S::Open, vec![part(50, 0, 9, 9)], Cause::Works),
+        (Kind::Ike, S::Waiting, vec![part(17, 500, 4, 4)], Cause::Waiting),
+        (Kind::IpsecAh, S::Halfway, vec![part(17, 500, 4, 4), part(51, 0, 9, 0)], Cause::AhUsed),
+        (Kind::L2tp, S::Calling, vec![part(17, 1701, 3, 0)], Cause::L2tpSilent),
+        (Kind::L2tp, S::Open, vec![part(17, 1701, 3, 3)], Cause::Works),
+        (Kind::Wireguard, S::Calling, vec![part(17, 51820, 3, 0)], Cause::OtherSilent),
+        (Kind::Openvpn, S::Calling, vec![part(17, 1194, 3, 0)], Cause::OtherSilent),
+    ];
+    for (kind, state, parts, cause) in table {
+        let sessions = [session(kind, state, parts)];
+        let verdict = diagnose(&case(&sessions, &[]));
+        assert_eq!(verdict.cause, cause, "{:#?}", sessions[0]);
+        assert_eq!(verdict.device.map(|d| d.address), Some(IpAddr::from(HOME)));
+        // What is wrong is seen in the evidence, and something is to be done about it.
+        assert_eq!(verdict.steps.iter().any(|step| !step.seen), cause.is_trouble(), "{:?}", verdict.steps);
+        assert_eq!(verdict.remedy.is_empty(), cause == Cause::Works, "{cause:?}");
+        let fresh = [Session { since: Some(NOW - 1), ..sessions[0].clone() }];
+        let early = diagnose(&case(&fresh, &[])).cause;
+        let certain = [Cause::MustRedial, Cause::Waiting, Cause::AhUsed].contains(&cause);
+        assert!(certain || !early.is_trouble(), "{early:?} after a second");
+    }
+}
+
+#[test]
+fn behind_another_router_that_is_what_is_told() {
+    for (kind, parts) in [
+        (Kind::Pptp, vec![part(6, 1723, 6, 4), part(47, 9, 12, 0)]),
+        (Kind::IpsecEsp, vec![part(17, 500, 4, 4), part(50, 0, 9, 0)]),
+    ] {
+        let sessions = [session(kind, State::Halfway, parts)];
+        for private in [[192, 168, 178, 20], [100, 64, 3, 9], [10, 0, 0, 2], [172, 31, 0, 2]] {
+            let case = Case { internet: Internet::Up(private.into()), ..case(&sessions, &[]) };
+            assert_eq!(diagnose(&case).cause, Cause::DoubleNat, "{private:?}");
+        }
+        for public in [[100, 128, 0, 1], [172, 32, 0, 1], [198, 51, 100, 2]] {
+            let case = Case { internet: Internet::Up(public.into()), ..case(&sessions, &[]) };
+            assert_ne!(diagnose(&case).cause, Cause::DoubleNat, "{public:?}");
+        }
+    }
+}
+
+#[test]
+fn what_concerns_everything_comes_first() {
+    let sessions = [session(Kind::L2tp, State::Calling, vec![part(17, 1701, 3, 0)])];
+    let plain = case(&sessions, &[]);
+    for (internet, cause) in [
+        (Internet::NoPort, Cause::NoInternet),
+        (Internet::NoLink, Cause::NoInternet),
+        (Internet::NoAddress, Cause::NoInternet),
+    ] {
+        assert_eq!(diagnose(&Case { internet, ..plain.clone() }).cause, cause);
+    }
+    assert_eq!(diagnose(&Case { conntrack: (1000, 1000), ..plain.clone() }).cause, Cause::TableFull);
+    assert_eq!(diagnose(&Case { conntrack: (0, 0), ..plain.clone() }).cause, Cause::L2tpSilent);
+    for rules in [Rules::Edited, Rules::Missing, Rules::Deny, Rules::NotWanted] {
+        assert_eq!(diagnose(&Case { rules: &rules, ..plain.clone() }).cause, Cause::RulesDiffer);
+    }
+}
+
+#[test]
+fn refusals_here_and_there_are_told_with_what_helps() {
+    let off = [attempt(5, true)];
+    let verdict = diagnose(&case(&[], &off));
+    assert_eq!(verdict.cause, Cause::SwitchedOff);
+    assert!(
+        matches!(&verdict.action, Some(Action::SwitchOn { key, .. }) if key == "passthrough.pptp.enabled")
+    );
+    let missing = [attempt(5, false)];
+    assert_eq!(diagnose(&case(&[], &missing)).cause, Cause::HelperMissing);
+    let resets = [Reset { device: HOME.into(), server: SERVER.into(), port: 1723, ago: 9 }];
+    let refused = Case { resets: &resets, ..case(&[], &[]) };
+    assert_eq!(diagnose(&refused).cause, Cause::ServerRefuses);
+    let again = [Session {
+        since: Some(NOW - 6),
+        ..session(Kind::Pptp, State::Open, vec![part(6, 1723, 6, 4), part(47, 9, 9, 9)])
+    }];
+    let later = Case { resets: &resets, ..case(&again, &[]) };
+    assert_eq!(diagnose(&later).cause, Cause::Works, "it has called again since");
+}
+
+#[test]
+fn the_newest_trouble_is_told_and_old_trouble_does_not_hide_what_works() {
+    let works = session(Kind::L2tp, State::Open, vec![part(17, 1701, 3, 3)]);
+    let mut silent = session(Kind::Ike, State::Calling, vec![part(17, 500, 3, 0)]);
+    silent.device = device([192, 168, 1, 102].into(), None);
+    silent.idle = Some(10);
+    let both = [works, silent];
+    assert_eq!(diagnose(&case(&both, &[])).cause, Cause::IkeSilent);
+    let device = Some(IpAddr::from(HOME));
+    assert_eq!(diagnose(&Case { device, ..case(&both, &[]) }).cause, Cause::Works);
+    let newest = [attempt(2, true)];
+    assert_eq!(diagnose(&case(&both, &newest)).cause, Cause::SwitchedOff);
+    let old = [attempt(500, true)];
+    assert_eq!(diagnose(&Case { device, ..case(&both, &old) }).cause, Cause::Works);
+    let other = Some(IpAddr::from([192, 168, 1, 103]));
+    assert_eq!(diagnose(&Case { device: other, ..case(&both, &old) }).cause, Cause::NothingSeen);
+}

@@ -1,0 +1,89 @@
+//! Processes of other programs that outlive our daemon: found again by pid file, proved before every signal, and ended.
+//! Never by name.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_signal};
+use tokio::time::sleep;
+
+use super::Error;
+
+/// After so long without an end, SIGTERM was not enough.
+const GOODBYE: Duration = Duration::from_secs(3);
+/// So much of a file is read.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// The process of the pid file `pid`, if it is ours: it runs as our uid, and one of the words it was started with is
+/// `mark`, which names just this pid file. The descriptor stands for that process whatever becomes of its number.
+pub(super) fn running(pid: &Path, mark: &str) -> Option<OwnedFd> {
+    let (process, words) = found(pid)?;
+    words.iter().any(|word| word == mark).then_some(process)
+}
+
+/// The process of a pid file, if it runs as our uid, and the words it was started with.
+pub(super) fn found(pid: &Path) -> Option<(OwnedFd, Vec<String>)> {
+    let number = String::from_utf8(read(pid).ok()?).ok()?;
+    let pid = number.trim().parse().ok().and_then(Pid::from_raw)?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    let proc = PathBuf::from(format!("/proc/{}", number.trim()));
+    if std::fs::metadata(&proc).ok()?.uid() != geteuid().as_raw() {
+        return None;
+    }
+    let words = read(&proc.join("cmdline")).ok()?;
+    let words = words.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+    Some((process, words.collect()))
+}
+
+/// Ends it, the hard way if it does not listen. False: it is still there.
+pub(super) async fn end(process: &OwnedFd) -> bool {
+    for signal in [Signal::TERM, Signal::KILL] {
+        tell(process, signal);
+        let end = Instant::now() + GOODBYE;
+        while !ended(process) && Instant::now() < end {
+            sleep(Duration::from_millis(5)).await;
+        }
+        if ended(process) {
+            return true;
+        }
+    }
+    false
+}
+
+/// It may have ended meanwhile; then there is nobody to tell.
+pub(super) fn tell(process: &OwnedFd, signal: Signal) {
+    let _ = pidfd_send_signal(process, signal);
+}
+
+/// A pidfd is readable once its process has ended (pidfd_open(2)).
+fn ended(process: &OwnedFd) -> bool {
+    let mut asked = [PollFd::new(process, PollFlags::IN)];
+    poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+/// The first megabyte of a file.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(std::fs::File::open(path)?, MOST_BYTES), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// All of it or nothing, for nobody else to read.
+pub(super) fn write(path: &Path, text: &str) -> Result<(), Error> {
+    let failed = |e: io::Error| Error::Service(format!("{} could not be written: {e}", path.display()));
+    let beside = path.with_extension("new");
+    let whole = || {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        io::Write::write_all(&mut file, text.as_bytes())?;
+        std::fs::rename(&beside, path)
+    };
+    whole().map_err(failed)
+}

@@ -1,0 +1,334 @@
+//! Runs udhcpc, the DHCP client of the internet port, and hears what it was lent.
+//!
+//! It calls a program at every event. That program is we, by another name ([`EVENT`]): no shell ever sees a word of a
+//! lease. [`event`] reads the words as addresses, writes what it understood to a file that only our uid can write, and
+//! rings a bell; the daemon reads the file. udhcpc sets no address itself: the daemon does.
+//!
+//! It outlives our daemon, so that the lease is renewed meanwhile. It inherits the daemon's lock (`daemon.rs`), so the
+//! next daemon ends it before it waits for that ([`end_left_over`]) and starts another, which asks for the same address.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::net::UnixDatagram;
+use tokio::process::Command;
+use tokio::time::{sleep, timeout};
+
+use super::process::{self, read, write};
+use super::{Error, Load};
+use crate::log;
+use crate::services::{DhcpClient, InternetLease, Served, Service};
+use crate::settings::names::IfName;
+
+/// The name by which udhcpc calls us.
+pub const EVENT: &str = "postern-dhcp-event";
+
+/// Debian and OpenWrt, merged `/usr` or not.
+const PROGRAMS: [&str; 2] = ["/usr/sbin/udhcpc", "/sbin/udhcpc"];
+/// Until it has written its pid file.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A lease that the server has taken back is kept for so many seconds at most: as a rule it lends another at once, and the
+/// port shall not be without an address in between.
+const GRACE: u64 = 6;
+
+/// So long a port is asked for a server.
+const OFFER: Duration = Duration::from_secs(8);
+
+const LEASE: &str = "internet.lease";
+/// Why the newest answer of a server was not used.
+const UNUSABLE: &str = "internet.unusable";
+/// udhcpc calls `deconfig` at its start too; that must not take an address away that still holds.
+const STARTING: &str = "internet.starting";
+const BELL: &str = "internet.bell";
+
+/// The udhcpc of this box that is ours.
+#[derive(Debug)]
+pub(super) struct Udhcpc {
+    /// Where the lease is written; only we can write there.
+    run: PathBuf,
+    pid: PathBuf,
+    bell: Option<UnixDatagram>,
+    /// Why the last start failed.
+    failed: Mutex<Option<String>>,
+}
+
+impl Udhcpc {
+    /// Its files are made in `run` (gone at boot) and `state` (kept).
+    pub(super) fn new(run: &Path, state: &Path) -> Self {
+        let made = std::fs::create_dir_all(run).and_then(|()| {
+            let path = run.join(BELL);
+            match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+            UnixDatagram::bind(path)
+        });
+        if let Err(error) = &made {
+            log::warning(&format!("a new lease will be noticed late: {}: {error}", run.join(BELL).display()));
+        }
+        Self { run: run.to_owned(), pid: pid(state), bell: made.ok(), failed: Mutex::default() }
+    }
+
+    /// Waits until a lease has come or gone.
+    pub(super) async fn changed(&self) {
+        let heard = match &self.bell {
+            Some(bell) => bell.recv(&mut [0; 1]).await.is_ok(),
+            None => false,
+        };
+        if !heard {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Makes it so. There is nothing to try.
+    pub(super) async fn serve(&self, wanted: Option<&DhcpClient>, how: Load) -> Result<(), Error> {
+        if how == Load::Check {
+            return Ok(());
+        }
+        let done = match (wanted, program()) {
+            (Some(wanted), Some(program)) => self.run(program, wanted).await,
+            _ => self.stop().await,
+        };
+        let words = done.as_ref().err().map(ToString::to_string);
+        *self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = words;
+        done
+    }
+
+    /// What is true, and what it was lent.
+    pub(super) fn served(&self, wanted: Option<&DhcpClient>) -> Served {
+        let now = seconds();
+        let Some(wanted) = wanted else { return Served { now, ..Served::default() } };
+        let lease = self.lease().filter(|lease| lease.device == wanted.device && lease.holds(&boot(), now));
+        let failed = self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let unusable = read(&self.run.join(UNUSABLE)).ok().and_then(|words| String::from_utf8(words).ok());
+        let dhcp_client = match (program(), failed, self.running()) {
+            (None, _, None) => Service::NotInstalled,
+            (_, _, None) => Service::Failed { words: "udhcpc has ended".to_owned() },
+            (_, Some(words), _) => Service::Failed { words },
+            (_, None, Some(_)) => Service::Running,
+        };
+        Served { dhcp_client, internet_lease: lease, unusable, now, ..Served::default() }
+    }
+
+    /// What is lent on these ports, where somebody lends. A client each, which asks for seconds and ends.
+    pub(super) async fn offers(&self, devices: &[IfName]) -> Result<Vec<InternetLease>, Error> {
+        let Some(program) = program() else {
+            return Err(Error::DhcpClient("udhcpc is not installed".to_owned()));
+        };
+        let clients = devices.iter().map(|device| self.offer(program, device));
+        let offers = futures_util::future::join_all(clients).await;
+        // One that failed is not "nobody lends there": the guess which port is the internet would be wrong.
+        let offers: Vec<Option<InternetLease>> = offers.into_iter().collect::<Result<_, _>>()?;
+        Ok(offers.into_iter().flatten().collect())
+    }
+
+    async fn offer(&self, program: &str, device: &IfName) -> Result<Option<InternetLease>, Error> {
+        let failed = |e: std::io::Error| Error::DhcpClient(e.to_string());
+        let run = self.run.join(format!("offer-{device}"));
+        let _ = std::fs::remove_dir_all(&run);
+        std::fs::create_dir_all(&run).map_err(failed)?;
+        let script = run.join(EVENT);
+        std::os::unix::fs::symlink(std::env::current_exe().map_err(failed)?, &script).map_err(failed)?;
+        write(&run.join(STARTING), "")?;
+        let mut child = Command::new(program)
+            .args([
+                "-f", "-q", "-n", "-t", "3", "-T", "1", "-o", "-O", "subnet", "-O", "router", "-O", "lease",
+            ])
+            .arg("-i")
+            .arg(device.as_str())
+            .arg("-s")
+            .arg(&script)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(failed)?;
+        // One that hangs says nothing.
+        let _ = timeout(OFFER, child.wait()).await;
+        let lease = stored(&run);
+        let _ = std::fs::remove_dir_all(&run);
+        Ok(lease)
+    }
+
+    /// Asks for the address again: the cable was out.
+    pub(super) fn renew(&self) {
+        if let Some((process, _)) = self.running() {
+            process::tell(&process, Signal::USR1);
+        }
+    }
+
+    async fn run(&self, program: &str, wanted: &DhcpClient) -> Result<(), Error> {
+        let known = self.lease().filter(|lease| lease.device == wanted.device);
+        // The address to ask for depends on when it was started, and tells nothing of what is wanted.
+        let mut arguments = self.arguments(wanted);
+        let same = |words: &[String]| words.get(1..=arguments.len()) == Some(&arguments);
+        if self.running().is_some_and(|(_, words)| same(&words)) {
+            return Ok(());
+        }
+        self.stop_process().await?;
+        let failed = |e: std::io::Error| Error::DhcpClient(e.to_string());
+        let script = self.run.join(EVENT);
+        match std::fs::remove_file(&script) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => {}
+        }
+        std::os::unix::fs::symlink(std::env::current_exe().map_err(failed)?, &script).map_err(failed)?;
+        match known {
+            Some(lease) => arguments.extend(["-r".to_owned(), lease.address.address().to_string()]),
+            // Of another port.
+            None => self.forget(),
+        }
+        let _ = std::fs::remove_file(self.run.join(UNUSABLE));
+        write(&self.run.join(STARTING), "")?;
+        // Dropped, it goes on; tokio takes its end from it when that comes.
+        let child = Command::new(program)
+            .args(&arguments)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        drop(child.map_err(failed)?);
+        let end = Instant::now() + PATIENCE;
+        while self.running().is_none() {
+            if Instant::now() > end {
+                return Err(Error::DhcpClient("udhcpc did not come up".to_owned()));
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    fn arguments(&self, wanted: &DhcpClient) -> Vec<String> {
+        let path = |path: &Path| path.display().to_string();
+        let (device, script, pid) = (wanted.device.to_string(), path(&self.run.join(EVENT)), path(&self.pid));
+        let mut words = vec!["-f", "-i", &device, "-s", &script, "-p", &pid];
+        // Four questions two seconds apart, then a pause of ten.
+        words.extend(["-t", "4", "-T", "2", "-A", "10"]);
+        // Nothing but what is used: no routes, no domain, no boot file.
+        words.extend(["-o", "-O", "subnet", "-O", "router", "-O", "dns", "-O", "lease"]);
+        let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+        if let Some(mac) = wanted.mac {
+            let digits: String = mac.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+            words.extend(["-x".to_owned(), format!("0x3d:01{digits}")]);
+        }
+        words
+    }
+
+    async fn stop(&self) -> Result<(), Error> {
+        self.stop_process().await?;
+        self.forget();
+        Ok(())
+    }
+
+    async fn stop_process(&self) -> Result<(), Error> {
+        match self.running() {
+            Some((process, _)) if !process::end(&process).await => {
+                Err(Error::DhcpClient("udhcpc does not end".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn running(&self) -> Option<(std::os::fd::OwnedFd, Vec<String>)> {
+        process::found(&self.pid).filter(|(_, words)| ours(words, &self.pid))
+    }
+
+    fn lease(&self) -> Option<InternetLease> {
+        stored(&self.run)
+    }
+
+    fn forget(&self) {
+        for name in [LEASE, UNUSABLE, STARTING] {
+            let _ = std::fs::remove_file(self.run.join(name));
+        }
+    }
+}
+
+/// Ends the udhcpc that a daemon of the past has left in `state`. Its lease stays in force.
+pub async fn end_left_over(state: &Path) {
+    let pid = pid(state);
+    if let Some((process, _)) = process::found(&pid).filter(|(_, words)| ours(words, &pid))
+        && !process::end(&process).await
+    {
+        log::warning("the DHCP client of the last daemon does not end");
+    }
+}
+
+/// What udhcpc calls: `program` is the name we were called by, below which the files are; `what` the event; the words of
+/// the lease are in the environment.
+pub fn event(program: &Path, what: &OsStr) -> Result<(), String> {
+    let run = program.parent().ok_or("called without a place")?;
+    let remove = |name: &str| std::fs::remove_file(run.join(name)).is_ok();
+    match what.to_str() {
+        Some("bound" | "renew") => match lent(run) {
+            Ok(lease) => {
+                remove(UNUSABLE);
+                let text = serde_json::to_string(&lease).map_err(|e| e.to_string())?;
+                write(&run.join(LEASE), &text).map_err(|e| e.to_string())?;
+            }
+            Err(why) => {
+                let words = format!("the provider's answer cannot be used: {why}");
+                write(&run.join(UNUSABLE), &words).map_err(|e| e.to_string())?;
+            }
+        },
+        Some("deconfig") if !remove(STARTING) => {
+            if let Some(mut lease) = stored(run) {
+                lease.end_by(seconds() + GRACE);
+                let text = serde_json::to_string(&lease).map_err(|e| e.to_string())?;
+                write(&run.join(LEASE), &text).map_err(|e| e.to_string())?;
+            }
+        }
+        _ => {}
+    }
+    // The daemon looks every few seconds in any case.
+    let bell = std::os::unix::net::UnixDatagram::unbound().map_err(|e| e.to_string())?;
+    let _ = bell.send_to(&[0], run.join(BELL));
+    Ok(())
+}
+
+fn stored(run: &Path) -> Option<InternetLease> {
+    serde_json::from_slice(&read(&run.join(LEASE)).ok()?).ok()
+}
+
+fn lent(run: &Path) -> Result<InternetLease, String> {
+    let word = |name: &str| std::env::var(name).ok();
+    let device = word("interface").and_then(|name| name.parse().ok()).ok_or("it names no port")?;
+    let mut lease = InternetLease::read(device, word)?;
+    (lease.since, lease.boot) = (seconds(), boot());
+    let same = |b: &InternetLease| b.address == lease.address && b.holds(&lease.boot, lease.since);
+    lease.first = stored(run).filter(same).map_or(lease.since, |before| before.first);
+    Ok(lease)
+}
+
+/// Whether these are the words that one of ours was started with.
+fn ours(words: &[String], pid: &Path) -> bool {
+    words.windows(2).any(|pair| pair[0] == "-p" && Path::new(&pair[1]) == pid)
+}
+
+fn pid(state: &Path) -> PathBuf {
+    state.join("udhcpc.pid")
+}
+
+fn program() -> Option<&'static str> {
+    PROGRAMS.into_iter().find(|place| Path::new(place).exists())
+}
+
+fn seconds() -> u64 {
+    clock_gettime(ClockId::Boottime).tv_sec.try_into().unwrap_or(0)
+}
+
+fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}

@@ -1,0 +1,214 @@
+//! A damaged store: the last good revision, and where there is none, a copy beside the store. A box must come up with what
+//! its owner has kept, or closed; never open, and never not at all.
+//!
+//! The copy is written anew whenever a revision is kept: a text file of a few kB, which no damage of the database reaches.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Before, Error, FILE, NewRevision, RevisionState, Store};
+use crate::kernel::Network;
+use crate::log;
+use crate::settings::Settings;
+
+/// The copy, in the state directory.
+const COPY: &str = "last-good.json";
+/// A longer one is none of ours.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// What was found when the store was opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// What the owner should know, in words; none: it was whole.
+    pub notice: Option<String>,
+    /// There was a store and nothing of it could be read: which ports lead where is not known.
+    pub lost: bool,
+}
+
+/// What is kept twice.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Copy {
+    settings: Settings,
+    /// As in the account.
+    password: Option<String>,
+}
+
+impl Store {
+    /// Opens the store in `dir`, whatever state it is in. What cannot be read is set aside, not deleted.
+    pub async fn rescue(dir: &Path) -> Result<Self, Error> {
+        let there = dir.join(FILE).exists() || dir.join(COPY).exists();
+        let copy = read(dir);
+        let opened = match Self::open(dir).await {
+            Ok(store) => store.sound().await.map(|()| store),
+            Err(error) => Err(error),
+        };
+        let mut store = match opened {
+            Ok(store) if !store.empty().await? || copy.is_none() && !dir.join(COPY).exists() => {
+                return store.with_condition().await;
+            }
+            Ok(store) => store,
+            Err(error) => {
+                log::incident(&error);
+                set_aside(dir);
+                match Self::open(dir).await {
+                    Ok(store) => store,
+                    Err(error) => {
+                        log::incident(&error);
+                        Self::in_memory().await?
+                    }
+                }
+            }
+        };
+        let kept = if store.dir.is_some() {
+            ""
+        } else {
+            " Nothing can be written: what is changed now is lost at the next start."
+        };
+        store.condition = match copy {
+            Some(copy) => {
+                store.fill(&copy).await?;
+                let notice =
+                    format!("The settings store was damaged. The settings are those of its copy.{kept}");
+                Condition { notice: Some(notice), lost: false }
+            }
+            None => Condition {
+                notice: Some(format!(
+                    "The settings store was damaged, and so was its copy: this box has the factory settings and forwards \
+                     nothing. Import your settings, or choose the ports anew.{kept}"
+                )),
+                lost: there,
+            },
+        };
+        if let Some(notice) = &store.condition.notice {
+            log::warning(notice);
+        }
+        Ok(store)
+    }
+
+    /// What was found when it was opened.
+    pub fn condition(&self) -> &Condition {
+        &self.condition
+    }
+
+    /// Everything that a start needs can be read.
+    async fn sound(&self) -> Result<(), Error> {
+        let (word,): (String,) = sqlx::query_as("PRAGMA quick_check(1)").fetch_one(&self.pool).await?;
+        if word != "ok" {
+            return Err(Error::Damaged(word.chars().take(200).collect()));
+        }
+        self.password().await?;
+        self.unconfirmed_id().await?;
+        self.newest_confirmed().await.map(drop)
+    }
+
+    async fn empty(&self) -> Result<bool, Error> {
+        Ok(self.password().await?.is_none() && self.newest_confirmed().await?.is_none())
+    }
+
+    async fn with_condition(mut self) -> Result<Self, Error> {
+        let newest = self.confirmed_ids(1).await?.first().copied();
+        let used = self.newest_confirmed().await?.map(|kept| kept.id);
+        if let (Some(newest), Some(used)) = (newest, used)
+            && newest != used
+        {
+            let notice =
+                format!("Revision {newest} of the settings is damaged. Revision {used} is in force.");
+            log::warning(&notice);
+            self.condition.notice = Some(notice);
+        }
+        self.keep_copy().await;
+        Ok(self)
+    }
+
+    async fn fill(&self, copy: &Copy) -> Result<(), Error> {
+        let before = Before { boot: String::new(), network: Network::default() };
+        let comment = "from the copy, because the store was damaged";
+        let new = NewRevision {
+            settings: &copy.settings,
+            base: 0,
+            before: &before,
+            who: "postern",
+            via: "the daemon's start",
+            comment,
+        };
+        let id = self.save(new).await?;
+        if let Some(password) = &copy.password {
+            self.claim(password).await?;
+        }
+        self.mark(id, RevisionState::Confirmed).await
+    }
+
+    /// Writes the copy anew, if it is another. What fails is told in the log: the store itself has it.
+    pub(super) async fn keep_copy(&self) {
+        let Some(dir) = self.dir.clone() else { return };
+        let copy = async {
+            let settings = self.newest_confirmed().await?.map(|kept| kept.settings).unwrap_or_default();
+            Ok::<_, Error>(Copy { settings, password: self.password().await? })
+        };
+        let copy = match copy.await {
+            Ok(copy) => copy,
+            Err(error) => return drop(log::incident(&error)),
+        };
+        // A new box has nothing to lose, and a copy of nothing would be no help.
+        if copy == Copy::default() {
+            return;
+        }
+        let written = tokio::task::spawn_blocking(move || match read(&dir).as_ref() == Some(&copy) {
+            true => Ok(()),
+            false => write(&dir, &copy),
+        });
+        match written.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                log::warning(&format!("the copy of the settings could not be written: {error}"))
+            }
+            Err(error) => log::warning(&format!("the copy of the settings could not be written: {error}")),
+        }
+    }
+}
+
+/// `CHECK TEXT`: a flipped bit in an address would still be an address.
+fn write(dir: &Path, copy: &Copy) -> std::io::Result<()> {
+    let text = serde_json::to_string(copy)?;
+    let beside = dir.join(format!("{COPY}.new"));
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    write!(file, "{:016x} {text}", check(&text))?;
+    file.sync_all()?;
+    std::fs::rename(&beside, dir.join(COPY))?;
+    std::fs::File::open(dir)?.sync_all()
+}
+
+fn read(dir: &Path) -> Option<Copy> {
+    let path = dir.join(COPY);
+    let size = std::fs::metadata(&path).ok()?.len();
+    let text = std::fs::read_to_string(path).ok().filter(|_| size <= MOST_BYTES)?;
+    let (sum, text) = text.split_once(' ')?;
+    if u64::from_str_radix(sum, 16).ok()? != check(text) {
+        return None;
+    }
+    serde_json::from_str(text).ok()
+}
+
+/// FNV-1a: against accidents, not against people, who could not write here.
+fn check(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// Out of the way, for whoever wants to look at it. One of before goes.
+fn set_aside(dir: &Path) {
+    for name in [FILE.to_owned(), format!("{FILE}-wal"), format!("{FILE}-journal")] {
+        let (from, to): (PathBuf, PathBuf) = (dir.join(&name), dir.join(format!("{name}.damaged")));
+        if !from.exists() {
+            continue;
+        }
+        let _ = std::fs::remove_dir_all(&to).or_else(|_| std::fs::remove_file(&to));
+        if let Err(error) = std::fs::rename(&from, &to) {
+            log::warning(&format!("{} could not be set aside: {error}", from.display()));
+        }
+    }
+}

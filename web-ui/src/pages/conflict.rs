@@ -1,0 +1,53 @@
+//! Somebody else saved since the form was read: both values are shown, and the owner decides.
+
+use postern::door::messages::{Assignment, Request as Ask, Response as Answer, Revision};
+
+use crate::error::Problem;
+use crate::login::Admin;
+use crate::words::{self, Change};
+
+/// What stands above both values.
+pub const REFUSED: &str = "Nothing was saved: the settings have changed since you opened this page. Below is what you \
+    chose; save again if it shall replace what is stored now.";
+
+/// One setting where what is stored now and what was chosen differ.
+pub struct Clash {
+    /// What people call it.
+    pub label: &'static str,
+    /// Stored now.
+    pub now: String,
+    /// Chosen.
+    pub chosen: String,
+}
+
+/// What people call a setting, if it is on the page.
+pub type Label = fn(&str) -> Option<&'static str>;
+
+/// The settings that were chosen otherwise than they are `now`.
+pub fn clashes(chosen: Vec<Assignment>, now: impl Fn(&str) -> String, label: Label) -> Vec<Clash> {
+    let clash = |a: Assignment| Clash {
+        label: label(&a.key).unwrap_or("A setting"),
+        now: words::value(&a.key, &now(&a.key)),
+        chosen: words::value(&a.key, &a.value),
+    };
+    chosen.into_iter().map(clash).collect()
+}
+
+/// Who saved what since revision `base`.
+pub async fn meanwhile(admin: &Admin, base: i64, label: Label) -> Result<Vec<String>, Problem> {
+    let Answer::History { revisions } = admin.ask(Ask::History { limit: 20 }).await? else {
+        return Err(Problem::Misunderstood("history"));
+    };
+    Ok(revisions.iter().filter(|r| r.id > base).map(|r| saved_by(r, label)).collect())
+}
+
+fn saved_by(revision: &Revision, label: Label) -> String {
+    let words = revision.differs.iter().map(|d| {
+        let what = label(&d.key).unwrap_or(&d.key);
+        let became = Change::of(d);
+        format!("{what}: {} \u{2192} {}", became.before, became.after)
+    });
+    let words: Vec<String> = words.collect();
+    let (at, who, via) = (words::time(revision.at), &revision.who, &revision.via);
+    format!("Revision {} by {who} ({via}), {at}. {}", revision.id, words.join("; "))
+}

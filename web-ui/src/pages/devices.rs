@@ -1,0 +1,136 @@
+//! `/network/devices`: names and addresses that are kept for devices, and who has a lease now.
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::response::Response;
+use postern::door::messages::{KnownDevice, Refusal, Request as Ask, Response as Answer};
+use serde::Deserialize;
+
+use super::local_network::newest;
+use crate::error::{self, Problem};
+use crate::form::{AdminForm, Errors};
+use crate::login::Admin;
+use crate::view::{Chrome, html, see_other};
+use crate::words;
+
+/// Where it is.
+pub const HERE: &str = "/network/devices";
+
+#[derive(Template)]
+#[template(path = "devices.html")]
+struct DevicesPage {
+    chrome: Chrome,
+    form: DeviceForm,
+    errors: Errors,
+    /// Why nothing was saved, where that is no single field's fault.
+    refused: Option<String>,
+    notices: Vec<String>,
+    lines: Vec<Line>,
+    left_out: u32,
+    revision: i64,
+}
+
+/// One device in words. Names from outside are text: the template escapes them.
+pub(super) struct Line {
+    pub(super) mac: String,
+    /// The owner's name, or none.
+    pub(super) name: Option<String>,
+    pub(super) reserved: Option<String>,
+    pub(super) address: Option<String>,
+    pub(super) calls_itself: Option<String>,
+    pub(super) ends: Option<String>,
+    pub(super) seen: Option<String>,
+}
+
+impl Line {
+    fn of(device: KnownDevice) -> Self {
+        Self {
+            mac: device.mac.to_string(),
+            name: device.name.map(|name| name.to_string()),
+            reserved: device.reserved.map(|address| address.to_string()),
+            address: device.address.map(|address| address.to_string()),
+            calls_itself: device.calls_itself,
+            ends: device.ends.map(words::time),
+            seen: device.seen.map(|seconds| words::span(seconds.into())),
+        }
+    }
+}
+
+/// As typed.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceForm {
+    base_revision: String,
+    mac: String,
+    name: String,
+    address: String,
+}
+
+/// Which device.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveForm {
+    base_revision: String,
+    mac: String,
+}
+
+/// Every device that is known.
+pub async fn show(admin: Admin) -> Result<Response, Problem> {
+    Ok(html(StatusCode::OK, &DevicesPage::new(&admin, DeviceForm::default()).await?))
+}
+
+/// Adds a device, or changes the one with that MAC address.
+pub async fn save(admin: Admin, AdminForm(form): AdminForm<DeviceForm>) -> Result<Response, Problem> {
+    let base_revision = Some(form.base_revision.parse().map_err(|_| Problem::Malformed)?);
+    let DeviceForm { mac, name, address, .. } = form.clone();
+    let ask = Ask::SetDevice { base_revision, mac, name, address };
+    match admin.carry_out(ask).await? {
+        None => Ok(see_other(HERE)),
+        Some(refusal) => refused(&admin, form, refusal).await,
+    }
+}
+
+/// Forgets what is set for one.
+pub async fn remove(admin: Admin, AdminForm(form): AdminForm<RemoveForm>) -> Result<Response, Problem> {
+    let base_revision = Some(form.base_revision.parse().map_err(|_| Problem::Malformed)?);
+    match admin.carry_out(Ask::RemoveDevice { base_revision, mac: form.mac }).await? {
+        None => Ok(see_other(HERE)),
+        Some(refusal) => refused(&admin, DeviceForm::default(), refusal).await,
+    }
+}
+
+async fn refused(admin: &Admin, form: DeviceForm, refusal: Refusal) -> Result<Response, Problem> {
+    let mut page = DevicesPage::new(admin, form).await?;
+    page.chrome.error = true;
+    page.refused = refusal.fields.is_empty().then_some(refusal.message);
+    page.errors = Errors(refusal.fields);
+    Ok(html(error::status(refusal.kind), &page))
+}
+
+/// Every device in words, and how many leases are not among them.
+pub(super) async fn lines(admin: &Admin) -> Result<(Vec<Line>, u32), Problem> {
+    match admin.ask(Ask::Devices).await? {
+        Answer::Devices { devices, left_out } => Ok((devices.into_iter().map(Line::of).collect(), left_out)),
+        _ => Err(Problem::Misunderstood("devices")),
+    }
+}
+
+impl DevicesPage {
+    async fn new(admin: &Admin, form: DeviceForm) -> Result<Self, Problem> {
+        let (revision, _) = newest(admin).await?;
+        let (lines, left_out) = lines(admin).await?;
+        Ok(Self {
+            chrome: admin.chrome(HERE).await,
+            form,
+            errors: Errors::default(),
+            refused: None,
+            notices: admin.status.notices.clone(),
+            lines,
+            left_out,
+            revision,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

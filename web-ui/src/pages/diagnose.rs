@@ -1,0 +1,207 @@
+//! `/diagnose`: why a VPN does not work, in words, with what was seen and what was not, and the button that helps.
+
+use std::net::IpAddr;
+
+use askama::Template;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use postern::door::messages::{
+    Action, Diagnosis, Filter, Party, Request as Ask, Response as Answer, Session, Step,
+};
+use serde::Deserialize;
+
+use crate::error::Problem;
+use crate::login::Admin;
+use crate::view::{Chrome, html};
+
+/// Path of the page.
+pub const HERE: &str = "/diagnose";
+
+#[derive(Template)]
+#[template(path = "diagnose.html")]
+struct DiagnosePage {
+    chrome: Chrome,
+    revision_now: i64,
+    refresh: String,
+    /// Address, what it is called, and whether it is meant.
+    devices: Vec<(String, String, bool)>,
+    chip: (&'static str, &'static str, &'static str),
+    verdict: Diagnosis,
+    /// The device, as it is called.
+    device: String,
+    server: String,
+    drawing: Option<Drawing>,
+}
+
+/// The evidence, drawn.
+struct Drawing {
+    height: usize,
+    bottom: usize,
+    arrows: Vec<Arrow>,
+    /// For who cannot see it.
+    label: String,
+}
+
+struct Arrow {
+    from: usize,
+    to: usize,
+    y: usize,
+    text_x: usize,
+    text_y: usize,
+    what: String,
+    seen: bool,
+    /// The arrow's head.
+    head: String,
+}
+
+/// What the address asks for.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    device: String,
+}
+
+/// One verdict.
+pub async fn show(admin: Admin, uri: Uri) -> Result<Response, Problem> {
+    let asked: Asked = serde_urlencoded::from_str(uri.query().unwrap_or_default()).unwrap_or_default();
+    let device: Option<IpAddr> = asked.device.parse().ok();
+    let Answer::Diagnosis(verdict) = admin.ask(Ask::Diagnose { device }).await? else {
+        return Err(Problem::Misunderstood("a diagnosis"));
+    };
+    let filter = Filter { limit: 200, ..Filter::default() };
+    let Answer::Sessions(page) = admin.ask(Ask::Sessions { filter }).await? else {
+        return Err(Problem::Misunderstood("sessions"));
+    };
+    let devices = devices(&page.sessions, &admin, device);
+    let refresh = device.map_or_else(|| HERE.to_owned(), |device| format!("{HERE}?device={device}"));
+    let page = DiagnosePage {
+        revision_now: admin.status.revision,
+        chrome: admin.chrome(HERE).await,
+        refresh,
+        devices,
+        chip: match (verdict.cause.is_trouble(), verdict.steps.is_empty()) {
+            (true, _) => ("differs", "\u{25b2}", "Something is wrong"),
+            (false, false) => ("working", "\u{25cf}", "Works"),
+            (false, true) => ("ready", "\u{25cb}", "Nothing to say yet"),
+        },
+        device: verdict.device.as_ref().map_or_else(|| "Device".to_owned(), |d| called(&d.name, d.address)),
+        server: verdict.server.map_or_else(|| "Internet".to_owned(), |server| server.to_string()),
+        drawing: (!verdict.steps.is_empty()).then(|| drawing(&verdict.steps)),
+        verdict: *verdict,
+    };
+    Ok(html(StatusCode::OK, &page))
+}
+
+fn called(name: &Option<String>, address: IpAddr) -> String {
+    name.clone().unwrap_or_else(|| address.to_string())
+}
+
+/// Every device that was seen to use a VPN, or to try.
+fn devices(sessions: &[Session], admin: &Admin, asked: Option<IpAddr>) -> Vec<(String, String, bool)> {
+    let tried = admin.status.attempts.iter().map(|attempt| &attempt.device);
+    let seen = sessions.iter().map(|session| &session.device).chain(tried);
+    let mut all: Vec<(IpAddr, String)> = seen.map(|d| (d.address, called(&d.name, d.address))).collect();
+    all.extend(asked.map(|address| (address, address.to_string())));
+    all.sort();
+    all.dedup_by_key(|(address, _)| *address);
+    all.into_iter().map(|(address, name)| (address.to_string(), name, Some(address) == asked)).collect()
+}
+
+fn drawing(steps: &[Step]) -> Drawing {
+    let x = |party| match party {
+        Party::Device => 70,
+        Party::Router => 290,
+        Party::Server => 510,
+    };
+    let name = |party| match party {
+        Party::Device => "the device",
+        Party::Router => "this router",
+        Party::Server => "the server",
+    };
+    let arrows = steps.iter().enumerate().map(|(n, step)| {
+        let (from, to, y) = (x(step.from), x(step.to), 62 + 34 * n);
+        let back = if to > from { to - 9 } else { to + 9 };
+        let head = format!("{to},{y} {back},{} {back},{}", y - 5, y + 5);
+        Arrow {
+            from,
+            to,
+            y,
+            text_x: from.min(to) + 12,
+            text_y: y - 7,
+            what: step.what.clone(),
+            seen: step.seen,
+            head,
+        }
+    });
+    let said = |step: &Step| {
+        let seen = if step.seen { "seen" } else { "missing" };
+        format!("{} to {}: {}, {seen}", name(step.from), name(step.to), step.what)
+    };
+    let bottom = 62 + 34 * steps.len();
+    Drawing {
+        height: bottom + 8,
+        bottom,
+        arrows: arrows.collect(),
+        label: steps.iter().map(said).collect::<Vec<_>>().join("; "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use postern::door::messages::{Action, Cause, Party, Step};
+
+    use crate::testing::browser::Browser;
+    use crate::testing::fake::verdict;
+
+    #[tokio::test]
+    async fn the_verdict_stands_with_its_evidence_and_its_button() {
+        let mut browser = Browser::logged_in().await;
+        browser.daemon.state().verdict = verdict();
+        browser.open("/diagnose").await;
+        assert_eq!(browser.status, StatusCode::OK);
+        for part in [
+            "do not arrive",
+            "192.168.1.23",
+            "203.0.113.20",
+            "Something is wrong",
+            "none &#60;b&#62;, missing",
+        ] {
+            assert!(browser.body.contains(part), "{part}: {}", browser.body);
+        }
+        assert_eq!(browser.body.matches("class=\"seen\"").count(), 1);
+        assert_eq!(browser.body.matches("class=\"missing\"").count(), 1);
+        assert!(!browser.body.contains("<b>"));
+        for (action, form) in [
+            (Action::SwitchOn { key: "passthrough.pptp.enabled".into(), title: "PPTP".into() }, "/switch-on"),
+            (Action::EndSession { id: "pptp-1".into() }, "/vpn-sessions/end"),
+            (Action::Mend, "/mend"),
+            (Action::LookAgain, "/look-again"),
+        ] {
+            browser.daemon.state().verdict.action = Some(action);
+            browser.open("/diagnose").await;
+            let form = browser.forms().into_iter().find(|one| one.action == form).unwrap();
+            browser.send(form.clone()).await;
+            assert_eq!(browser.status, StatusCode::OK, "{}: {}", form.action, browser.body);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_device_is_asked_about_by_its_address_and_nothing_else() {
+        let mut browser = Browser::logged_in().await;
+        for (query, asked) in
+            [("?device=192.168.1.23", true), ("?device=%3Cscript%3E", false), ("?device=&x", false)]
+        {
+            browser.open(&format!("/diagnose{query}")).await;
+            assert_eq!(browser.status, StatusCode::OK);
+            assert_eq!(browser.body.contains("value=\"192.168.1.23\" selected"), asked, "{query}");
+            assert!(!browser.body.contains("<script"));
+        }
+        assert_eq!(browser.daemon.state().verdict.cause, Cause::NothingSeen);
+        assert!(!browser.body.contains("Something is wrong"));
+        browser.daemon.state().verdict.steps =
+            vec![Step { from: Party::Device, to: Party::Server, what: "x".into(), seen: true }];
+        browser.open("/diagnose").await;
+        assert!(browser.body.contains("Works"));
+    }
+}

@@ -1,0 +1,67 @@
+use axum::http::StatusCode;
+use postern::door::messages::{Assignment, InternetState};
+use postern::services::{BehindNat, Clash};
+
+use super::HERE;
+use crate::testing::browser::Browser;
+
+const MTU: &str = "internet.mtu";
+
+fn set(key: &str, value: &str) -> Assignment {
+    Assignment { key: key.into(), value: value.into() }
+}
+
+#[tokio::test]
+async fn exactly_what_was_changed_is_saved() {
+    let mut browser = Browser::logged_in().await;
+    browser.open(HERE).await;
+    browser.send(browser.form(MTU)).await;
+    assert!(browser.daemon.state().changes.is_empty(), "{:?}", browser.daemon.state().changes);
+    browser.open(HERE).await;
+    browser.send(browser.form(MTU).set(MTU, "1400").set("internet.dns", "9.9.9.9")).await;
+    assert_eq!(
+        browser.daemon.state().changes,
+        [(Some(0), vec![set("internet.dns", "9.9.9.9"), set(MTU, "1400")])]
+    );
+}
+
+#[tokio::test]
+async fn a_refused_value_comes_back_with_its_message_beside_the_field() {
+    let mut browser = Browser::logged_in().await;
+    browser.open(HERE).await;
+    browser.send(browser.form(MTU).set(MTU, "many").set("internet.dns", "9.9.9.9")).await;
+    assert_eq!(browser.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(browser.body.contains(r#"id="internet-mtu-error""#), "{}", browser.body);
+    assert!(browser.form(MTU).body().contains("dns=9.9.9.9"), "what was typed is kept");
+}
+
+#[tokio::test]
+async fn whose_nat_it_is_is_said_in_plain_words() {
+    let mut browser = Browser::logged_in().await;
+    for (behind, words) in [
+        (None, "not by its address"),
+        (Some(BehindNat::AnotherRouter), "double NAT"),
+        (Some(BehindNat::Carrier), "carrier-grade NAT"),
+    ] {
+        browser.daemon.state().internet_state =
+            InternetState { address: Some([192, 168, 0, 2].into()), behind, ..InternetState::default() };
+        browser.daemon.state().settings.role = postern::settings::Role::Router;
+        browser.open(HERE).await;
+        assert!(browser.body.contains(words), "{words}: {}", browser.body);
+    }
+}
+
+#[tokio::test]
+async fn a_clash_offers_a_free_network_and_one_click_asks_for_it() {
+    let mut browser = Browser::logged_in().await;
+    let clash = Clash {
+        theirs: "192.168.1.50/24".parse().unwrap(),
+        ours: "192.168.1.1/24".parse().unwrap(),
+        free: Some("192.168.77.1/24".parse().unwrap()),
+    };
+    browser.daemon.state().internet_state = InternetState { clash: Some(clash), ..InternetState::default() };
+    browser.open(HERE).await;
+    browser.send(browser.form("address")).await;
+    let sent = vec![set("local_network.address", "192.168.77.1/24")];
+    assert_eq!(browser.daemon.state().changes, [(Some(0), sent)]);
+}

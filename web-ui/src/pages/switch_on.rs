@@ -1,0 +1,100 @@
+//! `/switch-on`: switches on what a device tried while it was off. The button stands in the notice that tells of the attempt.
+
+use axum::response::Response;
+use postern::door::messages::{Assignment, Attempt, Request as Ask};
+use serde::Deserialize;
+
+use crate::error::Problem;
+use crate::form::AdminForm;
+use crate::login::Admin;
+use crate::view::see_other;
+
+/// An attempt, for a page.
+pub struct Tried {
+    /// What happened.
+    pub sentence: String,
+    /// What to switch on; none: that would not help.
+    pub key: Option<String>,
+    /// As people call it.
+    pub title: String,
+}
+
+/// What devices tried that is off.
+pub fn tried(attempts: &[Attempt]) -> Vec<Tried> {
+    let of = |attempt: &Attempt| Tried {
+        sentence: attempt.sentence(),
+        key: attempt.can_switch_on.then(|| attempt.key.clone()),
+        title: attempt.title.clone(),
+    };
+    attempts.iter().map(of).collect()
+}
+
+/// What to switch on, of these alone.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchForm {
+    key: Key,
+    base_revision: i64,
+}
+
+#[derive(Deserialize)]
+enum Key {
+    #[serde(rename = "passthrough.pptp.enabled")]
+    Pptp,
+    #[serde(rename = "passthrough.l2tp.enabled")]
+    L2tp,
+    #[serde(rename = "passthrough.ipsec.enabled")]
+    Ipsec,
+    #[serde(rename = "passthrough.ipsec.nat_traversal")]
+    NatTraversal,
+}
+
+/// Switches it on, and leads to the page that shows what is true then.
+pub async fn save(admin: Admin, AdminForm(form): AdminForm<SwitchForm>) -> Result<Response, Problem> {
+    let key = match form.key {
+        Key::Pptp => "passthrough.pptp.enabled",
+        Key::L2tp => "passthrough.l2tp.enabled",
+        Key::Ipsec => "passthrough.ipsec.enabled",
+        Key::NatTraversal => "passthrough.ipsec.nat_traversal",
+    };
+    let patch = vec![Assignment { key: key.to_owned(), value: "true".to_owned() }];
+    let base_revision = Some(form.base_revision);
+    let message = admin.order(Ask::Change { base_revision, patch, comment: String::new() }).await?;
+    admin.flash(message).await;
+    Ok(see_other(super::passthrough::HERE))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use crate::testing::browser::Browser;
+    use crate::testing::fake::attempt;
+
+    #[tokio::test]
+    async fn what_was_tried_is_told_and_switched_on_from_there() {
+        for page in ["/", "/security/vpn-passthrough"] {
+            let mut browser = Browser::logged_in().await;
+            browser.daemon.state().attempts = vec![attempt("passthrough.pptp.enabled", "PPTP", true)];
+            browser.open(page).await;
+            assert!(browser.body.contains("tried PPTP 3 times"), "{}", browser.body);
+            let form = browser.forms().into_iter().find(|form| form.action == "/switch-on").unwrap();
+            browser.send(form.clone()).await;
+            assert_eq!(
+                (browser.status, browser.path.as_str()),
+                (StatusCode::OK, "/security/vpn-passthrough")
+            );
+            assert!(browser.daemon.state().settings.passthrough.pptp.enabled);
+            browser.send(form.set("key", "role")).await;
+            assert_eq!(browser.status, StatusCode::BAD_REQUEST);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_would_not_help_is_not_offered() {
+        let mut browser = Browser::logged_in().await;
+        browser.daemon.state().attempts = vec![attempt("passthrough.pptp.enabled", "PPTP", false)];
+        browser.open("/").await;
+        assert!(browser.body.contains("tried PPTP") && !browser.body.contains("/switch-on"));
+    }
+}
