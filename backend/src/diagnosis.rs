@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::appliance::{Attempt, Rules};
 use crate::sessions::{Device, Session};
 
-pub use judge::{diagnose, shared};
+pub use judge::diagnose;
 
 /// What is known when somebody asks.
 #[derive(Debug, Clone)]

@@ -235,13 +235,13 @@ pub(super) fn notices(state: &InternetState) -> Vec<String> {
         None => {}
         Some(BehindNat::AnotherRouter) => all.push(
             "This box is behind another router: its internet address is a private one, and addresses are translated twice. \
-             VPNs of your home can leave; nothing from the internet can come in unless that router forwards it. If you \
+             IPsec with NAT traversal, OpenVPN and WireGuard go through; PPTP and plain ESP only if that router lets them; nothing from the internet can come in unless that router forwards it. If you \
              can, set the provider's box to bridge mode."
                 .to_owned(),
         ),
         Some(BehindNat::Carrier) => all.push(
-            "Your provider shares one internet address among many customers (carrier-grade NAT). VPNs of your home can \
-             leave; nothing from the internet can come in. Ask the provider for an address of your own if you need that."
+            "Your provider shares one internet address among many customers (carrier-grade NAT). IPsec with NAT traversal, OpenVPN \
+             and WireGuard go through; PPTP and plain ESP only if its NAT lets them; nothing from the internet can come in. Ask the provider for an address of your own if you need that."
                 .to_owned(),
         ),
     }

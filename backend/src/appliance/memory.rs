@@ -53,42 +53,64 @@ impl<K: Kernel> Appliance<K> {
             if state.ending {
                 return;
             }
-            self.keep_learnt(&mut state).await;
+            let changed = self.changed(&mut state).await;
+            // Flash may take its time: whoever asks for a page does not wait for it.
+            drop(state);
+            if let Some((sure, kept)) = changed
+                && self.write(kept).await
+            {
+                self.state.lock().await.kept_learnt = Some(sure);
+            }
         }
     }
 
-    /// Writes what is learnt, if other SPIs are confirmed than when it was written last.
+    /// Writes what is learnt, if other SPIs are confirmed than when it was written last: before the daemon ends.
     pub(super) async fn keep_learnt(&self, state: &mut State) {
-        let Some(path) = &self.options.memory else { return };
+        if let Some((sure, kept)) = self.changed(state).await
+            && self.write(kept).await
+        {
+            state.kept_learnt = Some(sure);
+        }
+    }
+
+    /// The confirmed SPIs and all that is to be kept, if they are others than when it was written last. What is switched off is
+    /// forgotten.
+    async fn changed(&self, state: &mut State) -> Option<(Vec<Vec<u8>>, Kept)> {
+        let path = self.options.memory.as_ref()?;
         if !self.learns(state) {
             if state.kept_learnt.take().is_some() || path.exists() {
                 drop(std::fs::remove_file(path));
             }
-            return;
+            return None;
         }
         // Rules that are not in force have learnt nothing: that must not replace what was known. Neither after a port that came
         // up late, nor after somebody has flushed the ruleset.
-        let Ok(seen) = self.kernel.observe(&[]).await else { return };
+        let seen = self.kernel.observe(&[]).await.ok()?;
         if state.broken.is_some() || status::rules(state, self.loaded(), &seen) != Rules::Loaded {
-            return;
+            return None;
         }
-        let Ok(sure) = self.learnt(&[ruleset::CONFIRMED]).await else { return };
+        let sure = self.learnt(&[ruleset::CONFIRMED]).await.ok()?;
         let mut sure: Vec<Vec<u8>> = sure.into_values().flatten().map(|element| element.key).collect();
         sure.sort_unstable();
         if state.kept_learnt.as_ref() == Some(&sure) {
-            return;
+            return None;
         }
-        let Ok(elements) = self.learnt(ruleset::KEPT).await else { return };
+        let elements = self.learnt(ruleset::KEPT).await.ok()?;
         if elements.values().map(Vec::len).sum::<usize>() > MOST {
-            return log::warning("the rules have learnt too much to be kept over a restart of the box");
+            log::warning("the rules have learnt too much to be kept over a restart of the box");
+            return None;
         }
-        let kept = Kept { schema: SCHEMA, at: now(), elements };
-        // Flash may take its time: whoever asks for a page does not wait for it.
-        let to = path.clone();
-        match spawn_blocking(move || write(&to, &kept)).await.unwrap_or_else(|e| Err(e.into())) {
-            Ok(()) => state.kept_learnt = Some(sure),
-            Err(error) => log::warning(&format!("cannot keep what the rules have learnt: {error}")),
+        Some((sure, Kept { schema: SCHEMA, at: now(), elements }))
+    }
+
+    /// True: it is on the disk.
+    async fn write(&self, kept: Kept) -> bool {
+        let Some(to) = self.options.memory.clone() else { return false };
+        let written = spawn_blocking(move || write(&to, &kept)).await.unwrap_or_else(|e| Err(e.into()));
+        if let Err(error) = &written {
+            log::warning(&format!("cannot keep what the rules have learnt: {error}"));
         }
+        written.is_ok()
     }
 
     /// After the rules were loaded into a kernel that knows nothing: what was kept goes back.

@@ -11,7 +11,6 @@ use crate::appliance::{Attempt, Rules};
 use crate::sessions::{Kind, Part, Session, State, Traffic, device};
 
 use way_back::no_way_back;
-pub use way_back::shared;
 
 /// Within so many seconds nothing is called silent: TCP and IKE ask again after 1 and 2 s.
 const PATIENCE: i64 = 4;

@@ -10,7 +10,7 @@ pub use crate::appliance::{
     Assignment, Attempt, Effect, HelperState, InternetState, KnownDevice, Lack, ManyClients, Port, Protocol,
     Refusal, RefusalKind, Rules, Status, Trial, Use,
 };
-pub use crate::diagnosis::{Action, Cause, Diagnosis, Party, Step, shared};
+pub use crate::diagnosis::{Action, Cause, Diagnosis, Party, Step};
 pub use crate::kernel::SeenLink;
 pub use crate::ruleset::{Feature, Helper};
 pub use crate::sessions::{

@@ -1,11 +1,9 @@
 //! `/`: what this box is and does now, in a few words.
 
-use std::net::IpAddr;
-
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
-use postern::door::messages::{Filter, Request as Ask, Response as Answer, Revision, Rules, Status, shared};
+use postern::door::messages::{Filter, Request as Ask, Response as Answer, Revision, Rules, Status};
 use postern::kernel::SeenLink;
 use postern::settings::Role;
 
@@ -32,8 +30,6 @@ struct OverviewPage {
     tried: Vec<Tried>,
     revision_now: i64,
     mend: Option<&'static str>,
-    /// The box stands behind another router: what its own address is, in words.
-    behind: Option<(String, &'static str)>,
     throughput: Option<Line>,
     sessions: String,
     newest: Option<Entry>,
@@ -62,11 +58,6 @@ pub async fn show(admin: Admin) -> Result<Response, Problem> {
 }
 
 fn page(chrome: Chrome, status: &Status, sessions: usize, newest: Option<Revision>) -> OverviewPage {
-    let addresses = status.internet.iter().flat_map(|link| &link.addresses);
-    let behind = addresses.filter_map(|(address, _)| match address {
-        IpAddr::V4(address) => Some((address.to_string(), shared(*address)?)),
-        IpAddr::V6(_) => None,
-    });
     OverviewPage {
         chrome,
         unset: status.role == Role::Unset,
@@ -86,7 +77,6 @@ fn page(chrome: Chrome, status: &Status, sessions: usize, newest: Option<Revisio
         tried: tried(&status.attempts),
         revision_now: status.revision,
         mend: mend::why(status),
-        behind: behind.take(1).next(),
         throughput: line(&status.throughput, 320, 60),
         sessions: grouped(sessions as u64),
         newest: newest.map(|newest| Entry::of(&newest, status.revision)),
@@ -135,18 +125,12 @@ mod tests {
     use crate::testing::fake::some_sessions;
 
     #[tokio::test]
-    async fn sessions_and_throughput_are_told_as_measured_and_a_second_router_is_noticed() {
+    async fn sessions_and_throughput_are_told_as_measured() {
         let mut browser = Browser::logged_in().await;
         browser.open("/").await;
         assert!(browser.body.contains("Not measured yet") && browser.body.contains("</a>: 0 now."));
-        assert!(!browser.body.contains("data-behind"), "203.0.113.7 is a public address");
         browser.daemon.state().sessions = some_sessions();
-        browser.daemon.state().internet = "100.64.3.9".into();
         browser.open("/").await;
         assert!(browser.body.contains("</a>: 4 now.") && browser.body.contains("<polyline"));
-        assert!(
-            browser.body.contains("data-behind")
-                && browser.body.contains("100.64.3.9 is one that providers share")
-        );
     }
 }

@@ -1,9 +1,8 @@
 //! The tunnel leaves, and nothing comes back: what can be told of who drops it.
 
-use std::net::Ipv4Addr;
-
 use super::says;
 use crate::diagnosis::{Case, Cause, Diagnosis, Internet};
+use crate::services::BehindNat;
 use crate::sessions::{Session, Traffic};
 
 /// The tunnel itself leaves, and nothing comes back: somebody beyond this box drops it.
@@ -18,8 +17,12 @@ pub(super) fn no_way_back(
     let many = sent.map_or_else(|| "packets".to_owned(), |t| format!("{} packets", t.packets_sent));
     let seen = format!("{who} reached {server} and has sent {many} of {what}; none came back.");
     if let Internet::Up(address) = case.internet
-        && let Some(kind) = shared(address)
+        && let Some(behind) = BehindNat::of(address)
     {
+        let kind = match behind {
+            BehindNat::AnotherRouter => "a private one (RFC 1918)",
+            BehindNat::Carrier => "one that providers share among many homes (RFC 6598)",
+        };
         return says(
             Cause::DoubleNat,
             "Another router translates before this one, and does not let the tunnel back in",
@@ -44,17 +47,5 @@ pub(super) fn no_way_back(
             &seen,
             "Your internet provider or the server\u{2019}s network blocks GRE (protocol 47). Ask for another kind of VPN on that server.",
         ),
-    }
-}
-
-/// What a private address of the internet port is.
-pub fn shared(address: Ipv4Addr) -> Option<&'static str> {
-    let [a, b, ..] = address.octets();
-    if address.is_private() {
-        Some("a private one (RFC 1918)")
-    } else if a == 100 && (64..128).contains(&b) {
-        Some("one that providers share among many homes (RFC 6598)")
-    } else {
-        None
     }
 }
