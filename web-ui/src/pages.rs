@@ -7,6 +7,7 @@ pub mod confirm;
 pub mod conflict;
 pub mod devices;
 pub mod diagnose;
+mod edit;
 pub mod helpers;
 pub mod history;
 pub mod internet;

@@ -6,7 +6,7 @@ use axum::response::Response;
 use postern::door::messages::{KnownDevice, Refusal, Request as Ask, Response as Answer};
 use serde::Deserialize;
 
-use super::local_network::newest;
+use super::edit::newest;
 use crate::error::{self, Problem};
 use crate::form::{AdminForm, Errors};
 use crate::login::Admin;

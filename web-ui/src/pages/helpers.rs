@@ -5,15 +5,14 @@ mod form;
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
-use postern::door::messages::{
-    Effect, Feature, Helper, HelperState, RefusalKind, Request as Ask, Response as Answer,
-};
-use postern::settings::{Role, Settings};
+use postern::door::messages::{Effect, Feature, Helper, HelperState};
+use postern::settings::Role;
 
-use super::conflict::{self, Clash};
+use super::conflict::Clash;
+use super::edit::{self, newest};
 use super::look_again::Able;
 use super::mend;
-use crate::error::{self, Problem};
+use crate::error::Problem;
 use crate::form::{AdminForm, Errors};
 use crate::login::Admin;
 use crate::view::{Chrome, chip, effect, html, see_other};
@@ -112,55 +111,15 @@ pub async fn show(admin: Admin) -> Result<Response, Problem> {
 }
 
 /// Saves what was changed. Whatever is refused comes back as the same page with what was chosen.
-pub async fn save(admin: Admin, AdminForm(form): AdminForm<HelpersForm>) -> Result<Response, Problem> {
-    let base = form.base_revision.parse::<i64>().map_err(|_| Problem::Malformed)?;
-    let (revision, settings) = newest(&admin).await?;
-    if revision != base {
-        return clash(&admin, form, base, revision, &settings).await;
-    }
-    let patch = form.changed(&HelpersForm::of(revision, &settings.helpers));
-    if patch.is_empty() {
-        admin.flash("Nothing was changed: the settings are as they were.".into()).await;
-        return Ok(see_other(HERE));
-    }
-    let change = Ask::Change { base_revision: Some(base), patch, comment: String::new() };
-    let Some(refusal) = admin.carry_out(change).await? else {
-        return Ok(see_other(HERE));
-    };
-    if refusal.kind == RefusalKind::Conflict {
-        let (revision, settings) = newest(&admin).await?;
-        return clash(&admin, form, base, revision, &settings).await;
-    }
+pub async fn save(admin: Admin, AdminForm(mut form): AdminForm<HelpersForm>) -> Result<Response, Problem> {
+    let Some(refused) = edit::save(&admin, &mut form).await? else { return Ok(see_other(HERE)) };
     let mut page = HelpersPage::new(&admin, form).await;
     page.chrome.error = true;
-    page.refused = refusal.fields.is_empty().then_some(refusal.message);
-    page.errors = Errors(refusal.fields);
-    Ok(html(error::status(refusal.kind), &page))
-}
-
-async fn newest(admin: &Admin) -> Result<(i64, Box<Settings>), Problem> {
-    match admin.ask(Ask::Settings).await? {
-        Answer::Settings { revision, settings } => Ok((revision, settings)),
-        _ => Err(Problem::Misunderstood("settings")),
-    }
-}
-
-async fn clash(
-    admin: &Admin,
-    mut form: HelpersForm,
-    base: i64,
-    revision: i64,
-    settings: &Settings,
-) -> Result<Response, Problem> {
-    let now = HelpersForm::of(revision, &settings.helpers);
-    form.base_revision = revision.to_string();
-    let clashes = conflict::clashes(form.changed(&now), |key| now.value(key), form::label);
-    let mut page = HelpersPage::new(admin, form).await;
-    page.chrome.error = true;
-    page.clashes = clashes;
-    page.meanwhile = conflict::meanwhile(admin, base, form::label).await?;
-    page.refused = Some(conflict::REFUSED.into());
-    Ok(html(StatusCode::CONFLICT, &page))
+    page.refused = refused.message;
+    page.errors = refused.errors;
+    page.clashes = refused.clashes;
+    page.meanwhile = refused.meanwhile;
+    Ok(html(refused.status, &page))
 }
 
 impl HelpersPage {

@@ -3,14 +3,15 @@
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
-use postern::door::messages::{Assignment, Refusal, RefusalKind, Request as Ask, Status};
+use postern::door::messages::{Assignment, Request as Ask, Status};
 use postern::services::{BehindNat, Service};
 use postern::settings::internet::Mode;
 use postern::settings::keys::{self, UNSET};
 use postern::settings::{Role, Settings};
 use serde::Deserialize;
 
-use super::local_network::newest;
+use super::conflict::Clash;
+use super::edit::{self, Edit, newest};
 use crate::error::{self, Problem};
 use crate::form::{AdminForm, Errors};
 use crate::login::Admin;
@@ -28,6 +29,8 @@ struct InternetPage {
     errors: Errors,
     /// Why nothing was saved, where that is no single field's fault.
     refused: Option<String>,
+    clashes: Vec<Clash>,
+    meanwhile: Vec<String>,
     /// Word for programs, shape, word.
     state: (&'static str, &'static str, &'static str),
     facts: Vec<(&'static str, String)>,
@@ -59,14 +62,15 @@ pub struct InternetForm {
     mac: String,
 }
 
-const KEYS: [&str; 7] = [
-    "internet.mode",
-    "internet.address",
-    "internet.gateway",
-    "internet.dns",
-    "internet.mtu",
-    "internet.mss_clamp",
-    "internet.mac",
+/// Key, what people call it.
+const LABELS: [(&str, &str); 7] = [
+    ("internet.mode", "Where the address comes from"),
+    ("internet.address", "Address (static)"),
+    ("internet.gateway", "Gateway (static)"),
+    ("internet.dns", "Name servers"),
+    ("internet.mtu", "Largest packet (MTU)"),
+    ("internet.mss_clamp", "Segment size"),
+    ("internet.mac", "Hardware address"),
 ];
 
 impl InternetForm {
@@ -75,13 +79,13 @@ impl InternetForm {
         let typed = |key: &str| Some(get(key)).filter(|words| words != UNSET).unwrap_or_default();
         Self {
             base_revision: revision.to_string(),
-            mode: get(KEYS[0]),
-            address: typed(KEYS[1]),
-            gateway: typed(KEYS[2]),
-            dns: get(KEYS[3]),
-            mtu: get(KEYS[4]),
-            mss_clamp: get(KEYS[5]),
-            mac: get(KEYS[6]),
+            mode: get("internet.mode"),
+            address: typed("internet.address"),
+            gateway: typed("internet.gateway"),
+            dns: get("internet.dns"),
+            mtu: get("internet.mtu"),
+            mss_clamp: get("internet.mss_clamp"),
+            mac: get("internet.mac"),
         }
     }
 
@@ -102,13 +106,24 @@ impl InternetForm {
         }
     }
 
-    fn changed(&self, before: &Self) -> Vec<Assignment> {
-        let differ = KEYS.iter().filter(|key| self.value(key) != before.value(key));
-        differ.map(|key| Assignment { key: (*key).to_owned(), value: self.value(key) }).collect()
-    }
-
     fn on(&self, key: &str) -> bool {
         self.value(key) == "true"
+    }
+}
+
+impl Edit for InternetForm {
+    const LABELS: &[(&'static str, &'static str)] = &LABELS;
+
+    fn of(revision: i64, settings: &Settings) -> Self {
+        Self::of(revision, settings)
+    }
+
+    fn base(&mut self) -> &mut String {
+        &mut self.base_revision
+    }
+
+    fn value(&self, key: &str) -> String {
+        self.value(key)
     }
 }
 
@@ -121,25 +136,14 @@ pub async fn show(admin: Admin) -> Result<Response, Problem> {
 
 /// Saves what was changed. Whatever is refused comes back as the same page with what was typed.
 pub async fn save(admin: Admin, AdminForm(mut form): AdminForm<InternetForm>) -> Result<Response, Problem> {
-    let base = form.base_revision.parse::<i64>().map_err(|_| Problem::Malformed)?;
-    let (revision, settings) = newest(&admin).await?;
-    let refusal = if revision == base {
-        let patch = form.changed(&InternetForm::of(revision, &settings));
-        if patch.is_empty() {
-            admin.flash("Nothing was changed: the settings are as they were.".into()).await;
-            return Ok(see_other(HERE));
-        }
-        admin.carry_out(Ask::Change { base_revision: Some(base), patch, comment: String::new() }).await?
-    } else {
-        Some(Refusal::of(
-            RefusalKind::Conflict,
-            "The settings have changed since you opened this page. Below is what you typed; save again if it shall \
-             replace what is stored now.",
-        ))
-    };
-    let Some(refusal) = refusal else { return Ok(see_other(HERE)) };
-    form.base_revision = revision.to_string();
-    refused(&admin, form, &settings, refusal).await
+    let Some(refused) = edit::save(&admin, &mut form).await? else { return Ok(see_other(HERE)) };
+    let mut page = InternetPage::new(&admin, form, &refused.settings).await;
+    page.chrome.error = true;
+    page.refused = refused.message;
+    page.errors = refused.errors;
+    page.clashes = refused.clashes;
+    page.meanwhile = refused.meanwhile;
+    Ok(html(refused.status, &page))
 }
 
 /// Which network the home shall have instead.
@@ -155,33 +159,12 @@ pub async fn move_home(admin: Admin, AdminForm(form): AdminForm<MoveForm>) -> Re
     let base_revision = Some(form.base_revision.parse::<i64>().map_err(|_| Problem::Malformed)?);
     let patch = vec![Assignment { key: "local_network.address".to_owned(), value: form.address }];
     let ask = Ask::Change { base_revision, patch, comment: "away from the provider's network".to_owned() };
-    let Some(mut refusal) = admin.carry_out(ask).await? else { return Ok(see_other(HERE)) };
-    // No field of this page holds it.
-    if let Some(first) = refusal.fields.first() {
-        refusal.message.clone_from(&first.message);
-        refusal.fields.clear();
-    }
+    let Some(refusal) = admin.carry_out(ask).await? else { return Ok(see_other(HERE)) };
     let (revision, settings) = newest(&admin).await?;
-    refused(&admin, InternetForm::of(revision, &settings), &settings, refusal).await
-}
-
-async fn refused(
-    admin: &Admin,
-    form: InternetForm,
-    settings: &Settings,
-    refusal: Refusal,
-) -> Result<Response, Problem> {
-    let mut page = InternetPage::new(admin, form, settings).await;
+    let mut page = InternetPage::new(&admin, InternetForm::of(revision, &settings), &settings).await;
     page.chrome.error = true;
-    let ours = |key: &str| KEYS.contains(&key);
-    // What is wrong with another page's field is said above the form.
-    let others: Vec<String> =
-        refusal.fields.iter().filter(|f| !ours(&f.key)).map(|f| f.message.clone()).collect();
-    page.refused = match refusal.fields.is_empty() {
-        true => Some(refusal.message),
-        false => Some(others.join(" ")).filter(|all| !all.is_empty()),
-    };
-    page.errors = Errors(refusal.fields.into_iter().filter(|f| ours(&f.key)).collect());
+    // No field of this page holds it.
+    page.refused = Some(refusal.fields.into_iter().next().map_or(refusal.message, |first| first.message));
     Ok(html(error::status(refusal.kind), &page))
 }
 
@@ -194,6 +177,8 @@ impl InternetPage {
             form,
             errors: Errors::default(),
             refused: None,
+            clashes: Vec::new(),
+            meanwhile: Vec::new(),
             state: state(status, settings),
             facts: facts(status),
             notices: status.notices.clone(),

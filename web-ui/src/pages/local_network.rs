@@ -3,13 +3,14 @@
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
-use postern::door::messages::{Assignment, Refusal, RefusalKind, Request as Ask, Response as Answer};
 use postern::services::Service;
 use postern::settings::{Role, Settings, keys};
 use serde::Deserialize;
 
+use super::conflict::Clash;
 use super::devices::{self, Line};
-use crate::error::{self, Problem};
+use super::edit::{self, Edit, newest};
+use crate::error::Problem;
 use crate::form::{AdminForm, Errors};
 use crate::login::Admin;
 use crate::view::{Chrome, html, see_other};
@@ -25,6 +26,8 @@ struct LocalNetworkPage {
     errors: Errors,
     /// Why nothing was saved, where that is no single field's fault.
     refused: Option<String>,
+    clashes: Vec<Clash>,
+    meanwhile: Vec<String>,
     /// DHCP and DNS: word for programs, shape, word.
     service: (&'static str, &'static str, &'static str),
     notices: Vec<String>,
@@ -56,15 +59,16 @@ pub struct LocalNetworkForm {
     rebind: String,
 }
 
-const KEYS: [&str; 8] = [
-    "local_network.address",
-    "local_network.domain",
-    "local_network.dhcp.enabled",
-    "local_network.dhcp.start",
-    "local_network.dhcp.end",
-    "local_network.dhcp.lease",
-    "local_network.dns.enabled",
-    "local_network.dns.rebind_protection",
+/// Key, what people call it.
+const LABELS: [(&str, &str); 8] = [
+    ("local_network.address", "Address of this router"),
+    ("local_network.domain", "Local domain"),
+    ("local_network.dhcp.enabled", "DHCP"),
+    ("local_network.dhcp.start", "First address lent"),
+    ("local_network.dhcp.end", "Last address lent"),
+    ("local_network.dhcp.lease", "Lease time"),
+    ("local_network.dns.enabled", "DNS"),
+    ("local_network.dns.rebind_protection", "DNS rebinding protection"),
 ];
 
 impl LocalNetworkForm {
@@ -72,14 +76,14 @@ impl LocalNetworkForm {
         let get = |key: &str| keys::get(settings, key).unwrap_or_default();
         Self {
             base_revision: revision.to_string(),
-            address: get(KEYS[0]),
-            domain: get(KEYS[1]),
-            dhcp: get(KEYS[2]),
-            start: get(KEYS[3]),
-            end: get(KEYS[4]),
-            lease: get(KEYS[5]),
-            dns: get(KEYS[6]),
-            rebind: get(KEYS[7]),
+            address: get("local_network.address"),
+            domain: get("local_network.domain"),
+            dhcp: get("local_network.dhcp.enabled"),
+            start: get("local_network.dhcp.start"),
+            end: get("local_network.dhcp.end"),
+            lease: get("local_network.dhcp.lease"),
+            dns: get("local_network.dns.enabled"),
+            rebind: get("local_network.dns.rebind_protection"),
         }
     }
 
@@ -99,13 +103,24 @@ impl LocalNetworkForm {
         }
     }
 
-    fn changed(&self, before: &Self) -> Vec<Assignment> {
-        let differ = KEYS.iter().filter(|key| self.value(key) != before.value(key));
-        differ.map(|key| Assignment { key: (*key).to_owned(), value: self.value(key) }).collect()
-    }
-
     fn on(&self, key: &str) -> bool {
         self.value(key) == "true"
+    }
+}
+
+impl Edit for LocalNetworkForm {
+    const LABELS: &[(&'static str, &'static str)] = &LABELS;
+
+    fn of(revision: i64, settings: &Settings) -> Self {
+        Self::of(revision, settings)
+    }
+
+    fn base(&mut self) -> &mut String {
+        &mut self.base_revision
+    }
+
+    fn value(&self, key: &str) -> String {
+        self.value(key)
     }
 }
 
@@ -121,36 +136,14 @@ pub async fn save(
     admin: Admin,
     AdminForm(mut form): AdminForm<LocalNetworkForm>,
 ) -> Result<Response, Problem> {
-    let base = form.base_revision.parse::<i64>().map_err(|_| Problem::Malformed)?;
-    let (revision, settings) = newest(&admin).await?;
-    let refusal = if revision == base {
-        let patch = form.changed(&LocalNetworkForm::of(revision, &settings));
-        if patch.is_empty() {
-            admin.flash("Nothing was changed: the settings are as they were.".into()).await;
-            return Ok(see_other(HERE));
-        }
-        admin.carry_out(Ask::Change { base_revision: Some(base), patch, comment: String::new() }).await?
-    } else {
-        Some(Refusal::of(
-            RefusalKind::Conflict,
-            "The settings have changed since you opened this page. Below is what you typed; save again if it shall \
-             replace what is stored now.",
-        ))
-    };
-    let Some(refusal) = refusal else { return Ok(see_other(HERE)) };
-    form.base_revision = revision.to_string();
+    let Some(refused) = edit::save(&admin, &mut form).await? else { return Ok(see_other(HERE)) };
     let mut page = LocalNetworkPage::new(&admin, form).await?;
     page.chrome.error = true;
-    page.refused = refusal.fields.is_empty().then_some(refusal.message);
-    page.errors = Errors(refusal.fields);
-    Ok(html(error::status(refusal.kind), &page))
-}
-
-pub(super) async fn newest(admin: &Admin) -> Result<(i64, Box<Settings>), Problem> {
-    match admin.ask(Ask::Settings).await? {
-        Answer::Settings { revision, settings } => Ok((revision, settings)),
-        _ => Err(Problem::Misunderstood("settings")),
-    }
+    page.refused = refused.message;
+    page.errors = refused.errors;
+    page.clashes = refused.clashes;
+    page.meanwhile = refused.meanwhile;
+    Ok(html(refused.status, &page))
 }
 
 impl LocalNetworkPage {
@@ -161,6 +154,8 @@ impl LocalNetworkPage {
             form,
             errors: Errors::default(),
             refused: None,
+            clashes: Vec::new(),
+            meanwhile: Vec::new(),
             service: match admin.status.dhcp_dns {
                 Service::Running => ("working", "\u{25cf}", "Running"),
                 Service::Off => ("inactive", "\u{2013}", "Off"),

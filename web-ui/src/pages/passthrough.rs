@@ -5,17 +5,16 @@ mod form;
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
-use postern::door::messages::{
-    Feature, Helper, ManyClients, RefusalKind, Request as Ask, Response as Answer,
-};
+use postern::door::messages::{Feature, Helper, ManyClients};
 use postern::settings::passthrough::Allowed;
 use postern::settings::{Role, Settings};
 
-use super::conflict::{self, Clash};
+use super::conflict::Clash;
+use super::edit::{self, newest};
 use super::look_again::Able;
 use super::mend;
 use super::switch_on::{Tried, tried};
-use crate::error::{self, Problem};
+use crate::error::Problem;
 use crate::form::{AdminForm, Errors};
 use crate::login::Admin;
 use crate::view::{Chrome, Truth, html, see_other};
@@ -57,55 +56,18 @@ pub async fn show(admin: Admin) -> Result<Response, Problem> {
 }
 
 /// Saves what was changed. Whatever is refused comes back as the same page with what was typed.
-pub async fn save(admin: Admin, AdminForm(form): AdminForm<PassthroughForm>) -> Result<Response, Problem> {
-    let base = form.base_revision.parse::<i64>().map_err(|_| Problem::Malformed)?;
-    let (revision, settings) = newest(&admin).await?;
-    if revision != base {
-        return clash(&admin, form, base, revision, &settings).await;
-    }
-    let patch = form.changed(&PassthroughForm::of(revision, &settings));
-    if patch.is_empty() {
-        admin.flash("Nothing was changed: the settings are as they were.".into()).await;
-        return Ok(see_other(HERE));
-    }
-    let change = Ask::Change { base_revision: Some(base), patch, comment: String::new() };
-    let Some(refusal) = admin.carry_out(change).await? else {
-        return Ok(see_other(HERE));
-    };
-    if refusal.kind == RefusalKind::Conflict {
-        let (revision, settings) = newest(&admin).await?;
-        return clash(&admin, form, base, revision, &settings).await;
-    }
-    let mut page = PassthroughPage::new(&admin, form, &settings).await;
-    page.chrome.error = true;
-    page.refused = refusal.fields.is_empty().then_some(refusal.message);
-    page.errors = Errors(refusal.fields);
-    Ok(html(error::status(refusal.kind), &page))
-}
-
-async fn newest(admin: &Admin) -> Result<(i64, Box<Settings>), Problem> {
-    match admin.ask(Ask::Settings).await? {
-        Answer::Settings { revision, settings } => Ok((revision, settings)),
-        _ => Err(Problem::Misunderstood("settings")),
-    }
-}
-
-async fn clash(
-    admin: &Admin,
-    mut form: PassthroughForm,
-    base: i64,
-    revision: i64,
-    settings: &Settings,
+pub async fn save(
+    admin: Admin,
+    AdminForm(mut form): AdminForm<PassthroughForm>,
 ) -> Result<Response, Problem> {
-    let now = PassthroughForm::of(revision, settings);
-    form.base_revision = revision.to_string();
-    let clashes = conflict::clashes(form.changed(&now), |key| now.value(key), form::label);
-    let mut page = PassthroughPage::new(admin, form, settings).await;
+    let Some(refused) = edit::save(&admin, &mut form).await? else { return Ok(see_other(HERE)) };
+    let mut page = PassthroughPage::new(&admin, form, &refused.settings).await;
     page.chrome.error = true;
-    page.clashes = clashes;
-    page.meanwhile = conflict::meanwhile(admin, base, form::label).await?;
-    page.refused = Some(conflict::REFUSED.into());
-    Ok(html(StatusCode::CONFLICT, &page))
+    page.refused = refused.message;
+    page.errors = refused.errors;
+    page.clashes = refused.clashes;
+    page.meanwhile = refused.meanwhile;
+    Ok(html(refused.status, &page))
 }
 
 /// What was held back for several IPsec devices to one server, in words; nothing of it where it is zero.

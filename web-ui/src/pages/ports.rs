@@ -9,7 +9,7 @@ use postern::door::messages::{Assignment, Port, Refusal, Request as Ask, Respons
 use postern::settings::{Role, Settings};
 use serde::Deserialize;
 
-use super::local_network::newest;
+use super::edit::newest;
 use crate::error::{self, Problem};
 use crate::form::AdminForm;
 use crate::login::Admin;

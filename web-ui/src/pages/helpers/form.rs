@@ -1,9 +1,10 @@
 //! The fields of the page. Their names are the settings' keys, so what is posted is what the command line would say.
 
-use postern::door::messages::Assignment;
+use postern::settings::Settings;
 use postern::settings::helpers::Helpers;
 use serde::Deserialize;
 
+use super::super::edit::Edit;
 use crate::form::Tick;
 
 /// What the page's form holds. A box that is not ticked is not sent.
@@ -32,11 +33,6 @@ const LABELS: [(&str, &str); 5] = [
     ("helpers.h323", "H.323 telephones"),
     ("helpers.irc", "IRC"),
 ];
-
-/// What people call the setting `key`, if it is on this page.
-pub fn label(key: &str) -> Option<&'static str> {
-    LABELS.iter().find(|(k, _)| *k == key).map(|(_, label)| *label)
-}
 
 impl HelpersForm {
     /// As the settings are.
@@ -67,10 +63,20 @@ impl HelpersForm {
     pub fn value(&self, key: &str) -> String {
         self.on(key).to_string()
     }
+}
 
-    /// Assignments for exactly what differs from `before`.
-    pub fn changed(&self, before: &Self) -> Vec<Assignment> {
-        let differ = LABELS.iter().filter(|(key, _)| self.on(key) != before.on(key));
-        differ.map(|(key, _)| Assignment { key: (*key).to_owned(), value: self.value(key) }).collect()
+impl Edit for HelpersForm {
+    const LABELS: &[(&'static str, &'static str)] = &LABELS;
+
+    fn of(revision: i64, settings: &Settings) -> Self {
+        Self::of(revision, &settings.helpers)
+    }
+
+    fn base(&mut self) -> &mut String {
+        &mut self.base_revision
+    }
+
+    fn value(&self, key: &str) -> String {
+        self.value(key)
     }
 }

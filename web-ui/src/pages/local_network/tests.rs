@@ -61,3 +61,19 @@ async fn the_page_says_that_a_new_address_is_on_trial_and_how_the_service_is() {
     browser.open(HERE).await;
     assert!(browser.body.contains("Not installed"));
 }
+
+#[tokio::test]
+async fn what_somebody_else_saved_meanwhile_is_shown_beside_what_was_typed() {
+    let mut browser = Browser::logged_in().await;
+    browser.open(HERE).await;
+    let form = browser.form("local_network.domain").set("local_network.domain", "attic.home.arpa");
+    let lease = set(LEASE, "2h");
+    browser.daemon.state().save("root", "command line", &[lease]).unwrap();
+    browser.send(form).await;
+    assert_eq!(browser.status, StatusCode::CONFLICT);
+    assert!(browser.daemon.state().changes.is_empty(), "nothing is merged");
+    assert!(browser.body.contains("Somebody else saved meanwhile"));
+    for row in ["Local domain", "Lease time"] {
+        assert!(browser.body.contains(&format!("<th scope=\"row\">{row}</th>")), "{row}: {}", browser.body);
+    }
+}

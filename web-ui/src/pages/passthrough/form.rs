@@ -1,10 +1,10 @@
 //! The fields of the page. Their names are the settings' keys, so what is posted is what the command line would say.
 
-use postern::door::messages::Assignment;
 use postern::settings::Settings;
 use postern::settings::firewall::Ipv6Ipsec;
 use serde::Deserialize;
 
+use super::super::edit::Edit;
 use crate::form::Tick;
 use crate::words::value;
 
@@ -54,11 +54,6 @@ const LABELS: [(&str, &str); 8] = [
     ("passthrough.pptp.ports", "PPTP server ports"),
 ];
 
-/// What people call the setting `key`, if it is on this page.
-pub fn label(key: &str) -> Option<&'static str> {
-    LABELS.iter().find(|(k, _)| *k == key).map(|(_, label)| *label)
-}
-
 impl PassthroughForm {
     /// As the settings are.
     pub fn of(revision: i64, settings: &Settings) -> Self {
@@ -96,13 +91,6 @@ impl PassthroughForm {
         }
     }
 
-    /// Assignments for exactly what differs from `before`.
-    pub fn changed(&self, before: &Self) -> Vec<Assignment> {
-        let values = LABELS.iter().map(|(key, _)| (*key, self.value(key)));
-        let differ = values.filter(|(key, value)| *value != before.value(key));
-        differ.map(|(key, value)| Assignment { key: key.to_owned(), value }).collect()
-    }
-
     /// Whether the box of the key is ticked.
     pub fn on(&self, key: &str) -> bool {
         self.value(key) == "true"
@@ -121,5 +109,21 @@ impl PassthroughForm {
     /// As typed.
     pub fn pptp_ports(&self) -> &str {
         &self.pptp_ports
+    }
+}
+
+impl Edit for PassthroughForm {
+    const LABELS: &[(&'static str, &'static str)] = &LABELS;
+
+    fn of(revision: i64, settings: &Settings) -> Self {
+        Self::of(revision, settings)
+    }
+
+    fn base(&mut self) -> &mut String {
+        &mut self.base_revision
+    }
+
+    fn value(&self, key: &str) -> String {
+        self.value(key)
     }
 }
