@@ -3,6 +3,7 @@
 mod diagnosis;
 mod sessions;
 mod show;
+mod tools;
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use lexopt::prelude::*;
 use postern::appliance::Assignment;
 use postern::door::client::Door;
-use postern::door::messages::{Call, Filter, MAX_IMPORT, Password, Request, Response};
+use postern::door::messages::{Call, Filter, MAX_IMPORT, Password, Request, Response, Tool};
 use postern::door::{ADMIN, DIRECTORY};
 
 const HELP: &str = "\
@@ -21,6 +22,7 @@ postern: administration and firewall of a home router
   postern sessions                   VPN connections now [--filter TEXT] [--skip N] [--limit N] [--follow]
   postern diagnose [DEVICE]          why a VPN does not work: of the device with that address
   postern session end ID             end one of them
+  postern ping|trace|lookup HOST     does a host answer, which way leads there, what is its address
   postern get [KEY]                  settings, or those below KEY
   postern set KEY=VALUE...           change settings, as one change [--comment TEXT]
   postern confirm                    keep settings that are on trial
@@ -30,7 +32,7 @@ postern: administration and firewall of a home router
   postern ports [--ask]              the ports of this box; --ask: look on free ones for the provider
   postern devices                    the devices of the home, with their addresses
   postern device add MAC NAME [--address ADDRESS]
-                                     name a device, and reserve an address for it
+                                     name a device, and reserve an address for it (any: no more)
   postern device remove MAC          forget what is set for a device
   postern rules                      the nftables rules these settings mean
   postern check                      try those rules without loading them
@@ -81,6 +83,8 @@ pub enum Verb {
     Get(Option<String>),
     /// VPN sessions, again and again.
     Follow(Filter),
+    /// A ping, a trace or a lookup, until it is over.
+    Try(Tool, String),
     /// Anything else: the answer shows itself.
     Plain(Request),
 }
@@ -194,13 +198,19 @@ fn command(typed: Typed) -> Result<Command, Usage> {
             let device = device.parse().map_err(|_| Usage::Wrong(format!("{device:?} is no address")))?;
             Verb::Plain(Request::Diagnose { device: Some(device) })
         }
+        ("ping", [host]) => Verb::Try(Tool::Ping, host.clone()),
+        ("trace", [host]) => Verb::Try(Tool::Trace, host.clone()),
+        ("lookup", [host]) => Verb::Try(Tool::Lookup, host.clone()),
+        ("ping" | "trace" | "lookup", _) => {
+            return Err(Usage::Wrong(format!("name one host: postern {verb} HOST")));
+        }
         ("session", [end, id]) if end == "end" => Verb::Plain(Request::EndSession { id: id.clone() }),
         ("session", _) => return Err(Usage::Wrong("say: postern session end ID".to_owned())),
         ("device", [what, mac, name]) if what == "add" => Verb::Plain(Request::SetDevice {
             base_revision: None,
             mac: mac.clone(),
             name: name.clone(),
-            address: typed.address.clone().unwrap_or_default(),
+            address: typed.address.clone().map(|a| if a == "any" { String::new() } else { a }),
         }),
         ("device", [what, mac]) if what == "remove" => {
             Verb::Plain(Request::RemoveDevice { base_revision: None, mac: mac.clone() })
@@ -300,6 +310,7 @@ fn password_from_stdin() -> Result<String, Usage> {
 pub async fn ask(door: &Path, json: bool, verb: Verb) -> Result<(), String> {
     let request = match &verb {
         Verb::Follow(filter) => return follow(door, json, filter).await,
+        Verb::Try(tool, target) => return tools::run(door, json, *tool, target).await,
         Verb::Get(_) => Request::Settings,
         Verb::Plain(request) => request.clone(),
     };
@@ -329,7 +340,7 @@ async fn follow(door: &Path, json: bool, filter: &Filter) -> Result<(), String> 
         let text = match daemon.call(call).await.map_err(|e| unreachable(door, &e))? {
             Response::Refused(refusal) => return Err(show::refusal(&refusal, json)),
             Response::Sessions(page) if json => {
-                serde_json::to_string(&page.sessions).map_err(|e| format!("cannot print: {e}"))? + "\n"
+                serde_json::to_string(&page).map_err(|e| format!("cannot print: {e}"))? + "\n"
             }
             answer => show::answer(&answer, false)?,
         };

@@ -16,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod appliance;
+pub mod clock;
 pub mod diagnosis;
 pub mod door;
 pub mod kernel;
@@ -26,3 +27,4 @@ pub mod services;
 pub mod sessions;
 pub mod settings;
 pub mod store;
+pub mod tools;

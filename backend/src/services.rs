@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::settings::Settings;
 use crate::settings::names::Mac;
 
-pub use dnsmasq::dnsmasq;
+pub use dnsmasq::{dnsmasq, resolvers};
 pub use internet::{BehindNat, Clash, DhcpClient, InternetLease, dhcp_client};
 
 /// Everything other daemons shall do for these settings.

@@ -135,3 +135,40 @@ fn twenty_five_changes_that_lock_the_owner_out_are_all_taken_back_when_nobody_co
         &format!("25 lockouts, trial of {TRIAL} s: the slowest was back after {slowest:.1?}"),
     );
 }
+
+/// One change that locks the owner out, under the trial as it ships. How long until all was back.
+fn locked_out(change: &[&str]) -> Duration {
+    let lab = Lab::new();
+    lab.router().ok(&["ip", "link", "add", "lan1", "type", "veth", "peer", "name", "nowhere"]);
+    let postern = lab.postern_router();
+    let _server = lab.host("server1").echo(&[Kind::Udp(7000)]);
+    let laptop = lab.host("laptop1");
+    let truth = || (postern.ok(&["get"]), postern.table(), lab.router().ok(&["ip", "-4", "-o", "addr"]));
+    let before = truth();
+    let began = std::time::Instant::now();
+    let said = postern.set(change);
+    assert!(said.contains("on trial for 90 seconds"), "{change:?}: {said}");
+    assert_ne!(truth(), before, "{change:?} changes something");
+    let back = wait::until(Duration::from_secs(95), || {
+        (truth() == before && laptop.probe(Kind::Udp(7000), address("server1")).answered == 1).then_some(())
+    });
+    assert!(back.is_some(), "{change:?} stays:\n{}", postern.daemon_said());
+    began.elapsed()
+}
+
+#[test]
+fn twenty_five_homes_that_are_locked_out_at_once_are_back_on_the_old_settings_after_the_real_trial() {
+    let homes: Vec<_> =
+        (0..25).map(|n| std::thread::spawn(move || locked_out(LOCKOUTS[n % LOCKOUTS.len()]))).collect();
+    let times: Vec<Duration> = homes.into_iter().map(|home| home.join().expect("all is back")).collect();
+    let (first, last) = (times.iter().min().copied(), times.iter().max().copied());
+    lab::figures::keep(
+        env!("CARGO_TARGET_TMPDIR"),
+        "lockouts-90",
+        &format!(
+            "25 lockouts at once, the trial of 90 s: back after {:.1?} to {:.1?}",
+            first.unwrap_or_default(),
+            last.unwrap_or_default()
+        ),
+    );
+}

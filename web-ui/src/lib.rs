@@ -44,8 +44,8 @@ use daemon::Daemon;
 use error::Problem;
 use login::store::Logins;
 use pages::{
-    account, backup, claim, confirm, devices, diagnose, helpers, history, internet, local_network,
-    login as login_page, look_again, mend, overview, passthrough, ports, rules, sessions, switch_on,
+    access, account, backup, claim, confirm, devices, diagnose, helpers, history, internet, local_network,
+    login as login_page, look_again, mend, overview, passthrough, ports, rules, sessions, switch_on, tools,
 };
 
 /// Every route, on one screen. `open`: anybody on the local network; `inside`: only with a live login.
@@ -60,6 +60,7 @@ pub fn routes() -> Vec<Route> {
         inside("/vpn-sessions/live").get(sessions::live),
         inside("/vpn-sessions/end").post(sessions::end),
         inside("/diagnose").get(diagnose::show),
+        inside("/tools").get(tools::show).post(tools::save),
         inside("/switch-on").post(switch_on::save),
         inside("/network/internet").get(internet::show).post(internet::save),
         inside("/network/internet/move-home").post(internet::move_home),
@@ -74,6 +75,7 @@ pub fn routes() -> Vec<Route> {
         inside("/system/history").get(history::show),
         inside("/system/history/undo").post(history::undo),
         inside("/system/history/go-back").post(history::go_back),
+        inside("/system/access").get(access::show).post(access::save),
         inside("/system/account").get(account::show).post(account::save),
         inside("/system/account/end").post(account::end),
         inside("/system/account/end-others").post(account::end_others),

@@ -1,5 +1,6 @@
 //! One file for each page: its template, its form, `show`, `save`, and its tests.
 
+pub mod access;
 pub mod account;
 pub mod backup;
 pub mod claim;
@@ -21,3 +22,4 @@ pub mod ports;
 pub mod rules;
 pub mod sessions;
 pub mod switch_on;
+pub mod tools;

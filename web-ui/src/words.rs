@@ -46,12 +46,6 @@ pub fn value(key: &str, words: &str) -> String {
     }
 }
 
-/// Seconds since 1970 as `2026-11-21 10:30 UTC`.
-pub fn time(at: i64) -> String {
-    let text = Time::from_unix(at).to_string();
-    format!("{} {} UTC", text.get(..10).unwrap_or_default(), text.get(11..16).unwrap_or_default())
-}
-
 /// A span of seconds in its two largest units: `3 h 5 min`.
 pub fn span(seconds: u64) -> String {
     let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
@@ -138,10 +132,7 @@ mod tests {
 
     #[test]
     fn times_and_ages_are_words() {
-        assert_eq!(
-            (time(1_795_000_000), datetime(0)),
-            ("2026-11-18 11:06 UTC".into(), "1970-01-01T00:00:00Z".into())
-        );
+        assert_eq!(datetime(0), "1970-01-01T00:00:00Z");
         let shown: Vec<String> = [0, 59, 60, 179, 3600, 40_000].into_iter().map(ago).collect();
         assert_eq!(
             shown,

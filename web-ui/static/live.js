@@ -4,10 +4,7 @@
   const stale = document.getElementById("stale");
   if (!live || !window.EventSource) return;
   const names = (root) => [...root.querySelectorAll("[data-session]")].map((row) => row.dataset.session);
-  const stream = new EventSource(live.dataset.stream);
-  // Closed for good: logged out, or too many pages watch. What stands there is old then.
-  stream.onerror = () => { if (stream.readyState === EventSource.CLOSED) stale.hidden = false; };
-  stream.onmessage = (event) => {
+  const show = (event) => {
     const fresh = new DOMParser().parseFromString(event.data, "text/html").body;
     const same = names(live).join("\n") === names(fresh).join("\n") && names(fresh).length > 0;
     if (!same && !live.contains(document.activeElement)) {
@@ -26,4 +23,16 @@
       });
     }
   };
+  let stream = null;
+  const watch = () => {
+    stream = new EventSource(live.dataset.stream);
+    // Closed for good: logged out, or too many pages watch. What stands there is old then.
+    stream.onerror = () => { if (stream.readyState === EventSource.CLOSED) stale.hidden = false; };
+    stream.onmessage = show;
+  };
+  // A tab that nobody sees gives its place back: a browser has six connections to one host, the daemon eight watchers.
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) watch(); else stream?.close();
+  });
+  if (!document.hidden) watch();
 })();

@@ -70,28 +70,32 @@ impl<K: Kernel> Appliance<K> {
     pub async fn set_device(
         self: &Arc<Self>,
         base: Option<i64>,
-        [mac, name, address]: [&str; 3],
+        [mac, name]: [&str; 2],
+        address: Option<&str>,
         author: Author,
     ) -> Result<String, Refusal> {
         let mut wrong = Vec::new();
         let mut note = |key: &str, message: String| wrong.push(FieldError::new(key, message));
         let mac = mac.trim().parse::<Mac>().map_err(|e| note("mac", e.to_string())).ok();
         let name = name.trim().parse::<Label>().map_err(|e| note("name", e.to_string())).ok();
-        let address = match address.trim() {
-            "" => None,
-            typed => typed
-                .parse::<Ipv4Addr>()
-                .map_err(|_| note("address", "Write an IPv4 address, for example 192.168.1.20.".to_owned()))
-                .ok(),
+        let address = match address.map(str::trim) {
+            None => None,
+            Some("") => Some(None),
+            Some(typed) => {
+                let odd = |_| note("address", "Write an IPv4 address, for example 192.168.1.20.".to_owned());
+                Some(typed.parse::<Ipv4Addr>().map_err(odd).ok())
+            }
         };
         let (Some(mac), Some(name), true) = (mac, name, wrong.is_empty()) else {
             return Err(Refusal::invalid(wrong));
         };
-        let device = Device { mac, name, address };
         self.edit_devices(base, author, |devices| {
             match devices.iter_mut().find(|known| known.mac == mac) {
-                Some(known) => *known = device,
-                None => devices.push(device),
+                Some(known) => {
+                    let address = address.unwrap_or(known.address);
+                    *known = Device { mac, name, address };
+                }
+                None => devices.push(Device { mac, name, address: address.flatten() }),
             }
             Ok(())
         })

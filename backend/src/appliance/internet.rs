@@ -1,6 +1,6 @@
 //! The internet port: follows what the provider lends, and says how that is.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,13 @@ impl<K: Kernel> Appliance<K> {
 
     pub(super) fn internet(&self) -> MutexGuard<'_, Internet> {
         self.internet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whom the tools ask for names.
+    pub fn resolvers(&self) -> Vec<SocketAddr> {
+        let (_, settings) = self.settings();
+        let servers = services::resolvers(&settings, self.lease().as_ref());
+        servers.into_iter().map(|server| (server, 53).into()).collect()
     }
 
     /// What other daemons shall do.

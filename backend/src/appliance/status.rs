@@ -13,6 +13,7 @@ use super::internet::{self, InternetState};
 use super::lacks::{Lack, lacks};
 use super::truth::{Truth, helped_flows, named_flows};
 use super::{Appliance, State};
+use crate::clock::Clock;
 use crate::kernel::{Kernel, Observation, SeenLink};
 use crate::log;
 use crate::ruleset::{self, FlowMatch, Helper, Switch};
@@ -53,6 +54,9 @@ pub struct Status {
     pub internet_state: InternetState,
     /// Conntrack entries now, and how many fit.
     pub conntrack: (u64, u64),
+    /// The time, and the owner's time zone.
+    #[serde(default)]
+    pub clock: Clock,
     /// Seconds since the daemon started.
     pub uptime_seconds: u64,
     /// Whether [`Request::Mend`](crate::door::messages::Request::Mend) has something to put right.
@@ -217,6 +221,8 @@ impl<K: Kernel> Appliance<K> {
         notices.extend(truth.notices());
         notices.extend(internet::notices(&internet_state));
         notices.extend(devices::notice(&served.dnsmasq));
+        let clock = Clock::read(&state.settings.system.timezone);
+        notices.extend(clock.notice());
         Status {
             revision: state.revision,
             role: state.settings.role,
@@ -239,6 +245,7 @@ impl<K: Kernel> Appliance<K> {
             internet: device(state.settings.internet.device.as_ref().map(|d| d.as_str())),
             local_network: lan_link(&state.settings, &seen.links).cloned(),
             conntrack: seen.conntrack,
+            clock,
             uptime_seconds: self.started.elapsed().as_secs(),
             rules,
         }

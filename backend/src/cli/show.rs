@@ -65,6 +65,8 @@ pub fn answer(answer: &Response, json: bool) -> Result<String, String> {
         Response::Differences { differs } if json => as_json(differs)?,
         Response::Differences { differs } if differs.is_empty() => "Nothing would change.\n".to_owned(),
         Response::Differences { differs } => differs.iter().map(|d| difference(d) + "\n").collect(),
+        Response::Tried { report } if json => as_json(report)?,
+        Response::Tried { report } => report.as_ref().map_or_else(String::new, super::tools::in_words),
         Response::Devices { devices, .. } if json => as_json(devices)?,
         Response::Devices { devices, left_out } => {
             let mut text: String = devices.iter().map(device).collect();

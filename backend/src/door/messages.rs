@@ -10,6 +10,7 @@ pub use crate::appliance::{
     Assignment, Attempt, Effect, HelperState, InternetState, KnownDevice, Lack, ManyClients, Port, Protocol,
     Refusal, RefusalKind, Rules, Status, Trial, Use,
 };
+pub use crate::clock::Clock;
 pub use crate::diagnosis::{Action, Cause, Diagnosis, Party, Step};
 pub use crate::kernel::SeenLink;
 pub use crate::ruleset::{Feature, Helper};
@@ -17,6 +18,7 @@ pub use crate::sessions::{
     Device, Filter, Kind, Page as SessionPage, Sample, Session, State as SessionState,
 };
 pub use crate::store::{Difference, Revision, RevisionState};
+pub use crate::tools::{Report, Row, Tool};
 
 /// Version of this protocol; the first frame names it and the daemon refuses another.
 pub const VERSION: u32 = 1;
@@ -91,6 +93,15 @@ pub enum Request {
         #[serde(default)]
         device: Option<IpAddr>,
     },
+    /// Begins a ping, a trace or a lookup; one at a time. Answer: [`Response::Tried`] with what is known so far.
+    Try {
+        /// Which.
+        tool: Tool,
+        /// A host, by name or address.
+        target: String,
+    },
+    /// What the newest run has found by now. Answer: [`Response::Tried`].
+    Tried,
     /// Ends a VPN session. Answer: [`Response::Done`].
     EndSession {
         /// Its name in [`Response::Sessions`].
@@ -181,8 +192,9 @@ pub enum Request {
         mac: String,
         /// The owner's name for it, as typed.
         name: String,
-        /// The address reserved for it, as typed; empty: none.
-        address: String,
+        /// The address reserved for it, as typed; empty: none. Not told: as it is.
+        #[serde(default)]
+        address: Option<String>,
     },
     /// Forgets what is set for a device. Answer: [`Response::Done`].
     RemoveDevice {
@@ -233,6 +245,11 @@ pub enum Response {
     Diagnosis(Box<Diagnosis>),
     /// VPN sessions.
     Sessions(Box<SessionPage>),
+    /// A ping, a trace or a lookup.
+    Tried {
+        /// The newest; none: there was none since the daemon started.
+        report: Option<Report>,
+    },
     /// Past revisions, newest first.
     History {
         /// Newest first.

@@ -20,6 +20,7 @@ use crate::appliance::{Appliance, Author, Imported};
 use crate::kernel::Kernel;
 use crate::log;
 use crate::login::{Logins, Ticket};
+use crate::tools::Tools;
 
 /// Connections at once, per socket.
 const AT_ONCE: usize = 64;
@@ -41,6 +42,7 @@ enum Side {
 pub struct Server<K> {
     appliance: Arc<Appliance<K>>,
     logins: Logins,
+    tools: Tools,
     listeners: Mutex<Listeners>,
     /// Counts up when the listeners have changed.
     listening: watch::Sender<u64>,
@@ -53,6 +55,7 @@ impl<K: Kernel> Server<K> {
         Arc::new(Self {
             appliance,
             logins,
+            tools: Tools::default(),
             listeners: Mutex::default(),
             listening: watch::Sender::new(0),
             stop: watch::Sender::new(false),
@@ -239,6 +242,11 @@ impl<K: Kernel> Server<K> {
             Request::Diagnose { device } => {
                 Ok(Response::Diagnosis(Box::new(self.appliance.diagnose(device).await?)))
             }
+            Request::Try { tool, target } => {
+                let report = self.tools.begin(tool, &target, self.appliance.resolvers())?;
+                Ok(Response::Tried { report: Some(report) })
+            }
+            Request::Tried => Ok(Response::Tried { report: self.tools.newest() }),
             Request::EndSession { id } => {
                 let ended = self.appliance.end_session(&id).await?;
                 log::info(&format!("{} ended a VPN session", author.who));
@@ -280,9 +288,9 @@ impl<K: Kernel> Server<K> {
                 let (devices, left_out) = self.appliance.devices().await;
                 Ok(Response::Devices { devices, left_out })
             }
-            Request::SetDevice { base_revision, mac, name, address } => {
-                done(self.appliance.set_device(base_revision, [&mac, &name, &address], author).await?)
-            }
+            Request::SetDevice { base_revision, mac, name, address } => done(
+                self.appliance.set_device(base_revision, [&mac, &name], address.as_deref(), author).await?,
+            ),
             Request::RemoveDevice { base_revision, mac } => {
                 done(self.appliance.remove_device(base_revision, &mac, author).await?)
             }

@@ -60,6 +60,14 @@ fn told(settings: &Settings) -> bool {
     !settings.internet.dns.is_empty() || settings.internet.mode != Mode::Static
 }
 
+/// Whom the router itself asks for names: its own DNS as the devices of the home do, then whoever that one asks.
+pub fn resolvers(settings: &Settings, lease: Option<&InternetLease>) -> Vec<IpAddr> {
+    let local = &settings.local_network;
+    let own = local.device().is_some() && local.dns.enabled && settings.role == Role::Router;
+    let own = own.then(|| IpAddr::V4(local.address.address()));
+    own.into_iter().chain(asked(settings, lease)).collect()
+}
+
 /// The owner's choice, or else the provider's.
 fn asked(settings: &Settings, lease: Option<&InternetLease>) -> Vec<IpAddr> {
     let chosen = settings.internet.dns.clone();

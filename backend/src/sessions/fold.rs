@@ -19,6 +19,14 @@ const NAT_TRAVERSAL: u16 = 4500;
 const ESTABLISHED: u8 = 3;
 const OVER: [u8; 5] = [4, 5, 6, 7, 8];
 
+/// Most connections of a session that are told one by one: of one protocol and port, and in all. Its bytes are those of all.
+const MOST_OF_A_KIND: usize = 4;
+const MOST_PARTS: usize = 32;
+/// Most calls of a PPTP control connection that are told by their numbers.
+const MOST_CALLS: usize = 32;
+/// Most SPIs that are told.
+const MOST_SPIS: usize = 64;
+
 /// Whose addresses are whose.
 pub struct Home<'a> {
     /// Ports and protocols.
@@ -145,8 +153,8 @@ fn moved(one: &Seen<'_>, l2tp: &[u16]) -> bool {
 }
 
 fn session(group: Group, mut parts: Vec<Seen<'_>>, learnt: &Learnt, l2tp: &[u16]) -> Folded {
-    // What begins a tunnel comes first: TCP, UDP 500, UDP 4500, GRE, ESP.
-    parts.sort_by_key(|one| (one.part.protocol, one.part.server_port));
+    // What begins a tunnel comes first: TCP, UDP 500, UDP 4500, GRE, ESP. Of one kind, what moved last.
+    parts.sort_by_key(|one| (one.part.protocol, one.part.server_port, one.part.idle));
     let (address, server) = (parts[0].device, parts[0].server);
     let has = |protocol| parts.iter().any(|one| one.part.protocol == protocol);
     let kind = match group {
@@ -167,10 +175,11 @@ fn session(group: Group, mut parts: Vec<Seen<'_>>, learnt: &Learnt, l2tp: &[u16]
         (IpAddr::V4(server), Some(zone)) => ask(server, zone),
         _ => false,
     };
-    let spis = match (server, zone) {
+    let mut spis = match (server, zone) {
         (IpAddr::V4(server), Some(zone)) => learnt.spis(server, zone),
         _ => Vec::new(),
     };
+    spis.truncate(MOST_SPIS);
     let state = if of_server(&|server, zone| learnt.waits(server, zone)) {
         State::Waiting
     } else if of_server(&|server, zone| learnt.on_probation(server, zone)) {
@@ -183,6 +192,7 @@ fn session(group: Group, mut parts: Vec<Seen<'_>>, learnt: &Learnt, l2tp: &[u16]
         calls.map(|one| Call { device: one.device_port, server: one.part.server_port }).collect();
     calls.sort_unstable();
     calls.dedup();
+    calls.truncate(MOST_CALLS);
     let mut id = format!("{}-{address}-{server}", kind_of_id(group));
     if let Group::Pptp(port) = group {
         id += &format!("-{port}");
@@ -207,9 +217,20 @@ fn session(group: Group, mut parts: Vec<Seen<'_>>, learnt: &Learnt, l2tp: &[u16]
             spis,
             samples: Vec::new(),
             can_end: kind.passthrough().is_some() && address.is_ipv4() && server.is_ipv4(),
-            parts: parts.into_iter().map(|one| one.part).collect(),
+            parts: few(parts.into_iter().map(|one| one.part)),
         },
     }
+}
+
+/// The first of each kind: a device can open thousands of ports to one server, and the page must stay small.
+fn few(parts: impl Iterator<Item = Part>) -> Vec<Part> {
+    let mut seen: BTreeMap<(u8, u16), usize> = BTreeMap::new();
+    let mut first = |part: &Part| {
+        let count = seen.entry((part.protocol, part.server_port)).or_default();
+        *count += 1;
+        *count <= MOST_OF_A_KIND
+    };
+    parts.filter(|part| first(part)).take(MOST_PARTS).collect()
 }
 
 /// The first word of a session's name: it does not change when NAT-T begins, or ESP.

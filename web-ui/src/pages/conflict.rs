@@ -1,6 +1,6 @@
 //! Somebody else saved since the form was read: both values are shown, and the owner decides.
 
-use postern::door::messages::{Assignment, Request as Ask, Response as Answer, Revision};
+use postern::door::messages::{Assignment, Clock, Request as Ask, Response as Answer, Revision};
 
 use crate::error::Problem;
 use crate::login::Admin;
@@ -38,16 +38,16 @@ pub async fn meanwhile(admin: &Admin, base: i64, label: Label) -> Result<Vec<Str
     let Answer::History { revisions } = admin.ask(Ask::History { limit: 20 }).await? else {
         return Err(Problem::Misunderstood("history"));
     };
-    Ok(revisions.iter().filter(|r| r.id > base).map(|r| saved_by(r, label)).collect())
+    Ok(revisions.iter().filter(|r| r.id > base).map(|r| saved_by(r, label, &admin.status.clock)).collect())
 }
 
-fn saved_by(revision: &Revision, label: Label) -> String {
+fn saved_by(revision: &Revision, label: Label, clock: &Clock) -> String {
     let words = revision.differs.iter().map(|d| {
         let what = label(&d.key).unwrap_or(&d.key);
         let became = Change::of(d);
         format!("{what}: {} \u{2192} {}", became.before, became.after)
     });
     let words: Vec<String> = words.collect();
-    let (at, who, via) = (words::time(revision.at), &revision.who, &revision.via);
+    let (at, who, via) = (clock.say(revision.at), &revision.who, &revision.via);
     format!("Revision {} by {who} ({via}), {at}. {}", revision.id, words.join("; "))
 }

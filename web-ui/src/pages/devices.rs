@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
-use postern::door::messages::{KnownDevice, Refusal, Request as Ask, Response as Answer};
+use postern::door::messages::{Clock, KnownDevice, Refusal, Request as Ask, Response as Answer};
 use serde::Deserialize;
 
 use super::edit::newest;
@@ -43,14 +43,14 @@ pub(super) struct Line {
 }
 
 impl Line {
-    fn of(device: KnownDevice) -> Self {
+    fn of(device: KnownDevice, clock: &Clock) -> Self {
         Self {
             mac: device.mac.to_string(),
             name: device.name.map(|name| name.to_string()),
             reserved: device.reserved.map(|address| address.to_string()),
             address: device.address.map(|address| address.to_string()),
             calls_itself: device.calls_itself,
-            ends: device.ends.map(words::time),
+            ends: device.ends.map(|at| clock.say(at)),
             seen: device.seen.map(|seconds| words::span(seconds.into())),
         }
     }
@@ -83,7 +83,7 @@ pub async fn show(admin: Admin) -> Result<Response, Problem> {
 pub async fn save(admin: Admin, AdminForm(form): AdminForm<DeviceForm>) -> Result<Response, Problem> {
     let base_revision = Some(form.base_revision.parse().map_err(|_| Problem::Malformed)?);
     let DeviceForm { mac, name, address, .. } = form.clone();
-    let ask = Ask::SetDevice { base_revision, mac, name, address };
+    let ask = Ask::SetDevice { base_revision, mac, name, address: Some(address) };
     match admin.carry_out(ask).await? {
         None => Ok(see_other(HERE)),
         Some(refusal) => refused(&admin, form, refusal).await,
@@ -110,7 +110,9 @@ async fn refused(admin: &Admin, form: DeviceForm, refusal: Refusal) -> Result<Re
 /// Every device in words, and how many leases are not among them.
 pub(super) async fn lines(admin: &Admin) -> Result<(Vec<Line>, u32), Problem> {
     match admin.ask(Ask::Devices).await? {
-        Answer::Devices { devices, left_out } => Ok((devices.into_iter().map(Line::of).collect(), left_out)),
+        Answer::Devices { devices, left_out } => {
+            Ok((devices.into_iter().map(|d| Line::of(d, &admin.status.clock)).collect(), left_out))
+        }
         _ => Err(Problem::Misunderstood("devices")),
     }
 }

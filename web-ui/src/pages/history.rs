@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
-use postern::door::messages::{Refusal, Request as Ask, Response as Answer, Revision, RevisionState};
+use postern::door::messages::{Clock, Refusal, Request as Ask, Response as Answer, Revision, RevisionState};
 use serde::Deserialize;
 
 use crate::error::{self, Problem};
@@ -48,12 +48,12 @@ pub struct Entry {
 
 impl Entry {
     /// In words; `newest` is the revision in force.
-    pub fn of(revision: &Revision, newest: i64) -> Self {
+    pub fn of(revision: &Revision, newest: i64, clock: &Clock) -> Self {
         let (kept, current) = (revision.state == RevisionState::Confirmed, revision.id == newest);
         Self {
             id: revision.id,
             datetime: words::datetime(revision.at),
-            at: words::time(revision.at),
+            at: clock.say(revision.at),
             by: words::author(&revision.who, &revision.via),
             comment: revision.comment.clone(),
             state: match revision.state {
@@ -136,7 +136,8 @@ async fn page(admin: &Admin, refused: Option<(i64, String, Refusal)>) -> Result<
         fields: refusal.fields.iter().map(|f| in_the_way(id, &f.key, &f.message, &revisions)).collect(),
         message: refusal.message,
     });
-    let entries = revisions.iter().map(|r| Entry::of(r, admin.status.revision)).collect();
+    let entries =
+        revisions.iter().map(|r| Entry::of(r, admin.status.revision, &admin.status.clock)).collect();
     Ok(html(status, &HistoryPage { chrome, entries, refused }))
 }
 

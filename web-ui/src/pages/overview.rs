@@ -79,7 +79,7 @@ fn page(chrome: Chrome, status: &Status, sessions: usize, newest: Option<Revisio
         mend: mend::why(status),
         throughput: line(&status.throughput, 320, 60),
         sessions: grouped(sessions as u64),
-        newest: newest.map(|newest| Entry::of(&newest, status.revision)),
+        newest: newest.map(|newest| Entry::of(&newest, status.revision, &status.clock)),
         conntrack: (grouped(status.conntrack.0), grouped(status.conntrack.1)),
     }
 }

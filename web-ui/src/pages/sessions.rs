@@ -8,7 +8,7 @@ mod tests;
 use askama::Template;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use postern::door::messages::{Filter, Kind, Request as Ask, Response as Answer, SessionPage};
+use postern::door::messages::{Clock, Filter, Kind, Request as Ask, Response as Answer, SessionPage};
 use serde::Deserialize;
 
 use crate::error::Problem;
@@ -89,7 +89,7 @@ impl Asked {
         if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
     }
 
-    fn table(&self, page: &SessionPage, token: &str) -> Table {
+    fn table(&self, page: &SessionPage, token: &str, clock: &Clock) -> Table {
         let (first, last) = (page.skipped, page.skipped + page.sessions.len());
         let before = (first > 0).then(|| self.address(HERE, first.saturating_sub(LIMIT)));
         let after = (last < page.matching).then(|| self.address(HERE, last));
@@ -105,7 +105,7 @@ impl Asked {
         };
         Table {
             token: token.to_owned(),
-            rows: page.sessions.iter().map(Row::of).collect(),
+            rows: page.sessions.iter().map(|one| Row::of(one, clock)).collect(),
             none: page.total == 0,
             range,
             before,
@@ -122,7 +122,7 @@ pub async fn show(admin: Admin, uri: Uri) -> Result<Response, Problem> {
         return Err(Problem::Misunderstood("sessions"));
     };
     let chrome = admin.chrome(HERE).await;
-    let table = asked.table(&page, &chrome.token);
+    let table = asked.table(&page, &chrome.token, &admin.status.clock);
     let stream = asked.address(LIVE, asked.skip);
     let refresh = asked.address(HERE, asked.skip);
     let script = crate::assets::live();

@@ -188,6 +188,14 @@ impl Browser {
                 let value = (!checkbox || tag.contains(" checked"))
                     .then(|| attribute(tag, "value").unwrap_or_default());
                 forms.last_mut().unwrap().fields.push((attribute(tag, "name").unwrap(), value));
+            } else if tag.starts_with("select ") {
+                forms.last_mut().unwrap().fields.push((attribute(tag, "name").unwrap(), None));
+            } else if tag.starts_with("option ") {
+                // The chosen one, or else the first.
+                let field = forms.last_mut().unwrap().fields.last_mut().unwrap();
+                if field.1.is_none() || tag.contains(" selected") {
+                    field.1 = attribute(tag, "value");
+                }
             } else if tag.starts_with("textarea ") {
                 // The line break after the tag is not part of the text.
                 let text = unescaped(&text.replace("\r\n", "\n"));

@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use postern::door::messages::{
-    Assignment, Attempt, Call, Cause, Diagnosis, Effect, Greeting, Helper, HelperState, InternetState,
-    KnownDevice, Lack, LiveLogin, ManyClients, Party, Port, Protocol, Refusal, RefusalKind, Request,
+    Assignment, Attempt, Call, Cause, Clock, Diagnosis, Effect, Greeting, Helper, HelperState, InternetState,
+    KnownDevice, Lack, LiveLogin, ManyClients, Party, Port, Protocol, Refusal, RefusalKind, Report, Request,
     Response, Revision, Rules, Session, Status, Step, Trial,
 };
 use postern::kernel::SeenLink;
@@ -56,6 +56,7 @@ pub struct State {
     pub attempts: Vec<Attempt>,
     pub sessions: Vec<Session>,
     pub verdict: Diagnosis,
+    pub tried: Option<Report>,
     /// Names of the sessions that were ended.
     pub ended: Vec<String>,
     pub open: [u32; 3],
@@ -207,6 +208,7 @@ impl Fake {
             attempts: Vec::new(),
             sessions: Vec::new(),
             verdict: healthy(),
+            tried: None,
             ended: Vec::new(),
             open: [0; 3],
             must_redial: 0,
@@ -355,6 +357,7 @@ impl State {
             dhcp_dns: self.dhcp_dns.clone(),
             internet_state: self.internet_state.clone(),
             conntrack: (318, 262_144),
+            clock: Clock::default(),
             uptime_seconds: 4000,
             needs_mending: false,
             throughput: self.sessions.first().map(|one| one.samples.clone()).unwrap_or_default(),
@@ -442,6 +445,16 @@ impl Daemon for Fake {
                 Response::Sessions(Box::new(filter.page(&all)))
             }
             Request::Diagnose { .. } => Response::Diagnosis(Box::new(state.verdict.clone())),
+            Request::Tried => Response::Tried { report: state.tried.clone() },
+            Request::Try { target, .. } if target.contains(' ') => {
+                let said = "That is neither a name nor an address.";
+                Response::Refused(Refusal::field(RefusalKind::Invalid, "target", said))
+            }
+            Request::Try { tool, target } => {
+                let report = Report { id: 1, tool, target, address: None, rows: Vec::new(), verdict: None };
+                state.tried = Some(report.clone());
+                Response::Tried { report: Some(report) }
+            }
             Request::EndSession { id } => {
                 state.sessions.retain(|session| session.id != id);
                 state.ended.push(id);
@@ -479,7 +492,9 @@ impl Daemon for Fake {
             Request::Rules => Response::Text { text: RULES.into() },
             Request::Devices => Response::Devices { devices: state.devices.clone(), left_out: 0 },
             Request::SetDevice { base_revision, mac, name, address } => {
-                state.device_changes.push((base_revision, format!("{mac} {name} {address}")));
+                state
+                    .device_changes
+                    .push((base_revision, format!("{mac} {name} {}", address.unwrap_or_default())));
                 done("The device is set.")
             }
             Request::RemoveDevice { base_revision, mac } => {

@@ -40,7 +40,7 @@ pub async fn live(admin: Admin, uri: Uri) -> Response {
             else {
                 return;
             };
-            let Ok(text) = asked.table(&page, admin.token()).render() else { return };
+            let Ok(text) = asked.table(&page, admin.token(), &admin.status.clock).render() else { return };
             // What has not changed is a comment, so that a browser that went is noticed.
             let event = if text == last { ":\n\n".to_owned() } else { event(&text) };
             last = text;

@@ -1,9 +1,9 @@
 //! One session as a row of the table.
 
-use postern::door::messages::{Session, SessionState};
+use postern::door::messages::{Clock, Session, SessionState};
 
 use crate::chart::{Line, line};
-use crate::words::{bytes, time};
+use crate::words::bytes;
 
 /// In words; everything that comes from outside is text.
 pub(crate) struct Row {
@@ -25,7 +25,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) fn of(session: &Session) -> Self {
+    pub(crate) fn of(session: &Session, clock: &Clock) -> Self {
         let (class, shape) = match session.state {
             SessionState::Open => ("working", "\u{25cf}"),
             SessionState::Calling | SessionState::Halfway => ("ready", "\u{25cb}"),
@@ -45,7 +45,9 @@ impl Row {
             kind: session.kind.title(),
             marks: marks(session),
             state: (class, shape, session.state.title(), session.state.sentence()),
-            since: session.since.map_or_else(|| ("not known".to_owned(), String::new()), since),
+            since: session
+                .since
+                .map_or_else(|| ("not known".to_owned(), String::new()), |at| since(at, clock)),
             traffic: session.traffic.map(|t| (bytes(t.sent), bytes(t.received))),
             idle: session.idle.map_or_else(|| "not known".to_owned(), ago),
             line: line(&session.samples, 110, 26),
@@ -54,11 +56,11 @@ impl Row {
     }
 }
 
-fn since(at: i64) -> (String, String) {
-    let text = time(at);
+/// Time and day.
+fn since(at: i64, clock: &Clock) -> (String, String) {
+    let text = clock.say(at);
     let (day, time) = text.split_once(' ').unwrap_or(("", &text));
-    // The page says that times are UTC.
-    (time.trim_end_matches(" UTC").to_owned(), day.to_owned())
+    (time.to_owned(), day.to_owned())
 }
 
 fn ago(seconds: u64) -> String {
