@@ -115,6 +115,7 @@ fn a_home_browses_through_a_session_and_nothing_else_gets_in_or_past_it() {
     let table = line.postern.table().expect("the rules are loaded");
     assert!(!table.contains("oifname \"wan0\"") && table.contains("oifname \"pppoe-internet\""), "{table}");
     assert!(table.contains("maxseg size set rt mtu"), "segments fit the session");
+    assert_eq!(line.postern.json(&["status"])["needs_mending"], false);
     let reaches = |port: &str| {
         let words = ["curl", "--silent", "--max-time", "2", "--output", "/dev/null", port];
         line.lab.host("internet").run(&words).ok()
