@@ -45,6 +45,7 @@ postern: administration and firewall of a home router
   postern password --password-stdin  set a new password; ends every login
   postern stop                       stop; a router then forwards nothing
   postern daemon [--state DIR]       run the daemon
+  postern pppoe                      hold the PPPoE session (a service of its own, as root)
 
   --json       with a verb that reads: JSON instead of words
   --door DIR   where the daemon's sockets are (default $POSTERN_DOOR, then /run/postern)
@@ -64,6 +65,11 @@ pub enum Command {
         /// Where the store is.
         state: PathBuf,
         /// Where the sockets shall be.
+        door: PathBuf,
+    },
+    /// Hold the PPPoE session.
+    Pppoe {
+        /// Where the daemon's sockets are.
         door: PathBuf,
     },
     /// Ask the daemon.
@@ -164,6 +170,10 @@ fn command(typed: Typed) -> Result<Command, Usage> {
     if verb == "daemon" {
         none_left(&typed.words)?;
         return Ok(Command::Daemon { state: typed.state.unwrap_or_else(|| STATE.into()), door });
+    }
+    if verb == "pppoe" {
+        none_left(&typed.words)?;
+        return Ok(Command::Pppoe { door });
     }
     let verb = match (verb, typed.words.as_slice()) {
         ("get", []) => Verb::Get(None),

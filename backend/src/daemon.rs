@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// User and group of the web process.
 const WEB_GROUP: &str = "postern-web";
 /// Where the configuration of other daemons is written, in the directory of the door.
-const SERVICES: &str = "services";
+pub const SERVICES: &str = "services";
 /// A commit takes 20 ms; a box that is short of everything may need seconds.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
 

@@ -14,6 +14,7 @@ mod links;
 pub mod linux;
 mod netlink;
 pub mod nft;
+pub mod pppoe;
 mod process;
 mod sysctl;
 mod table;

@@ -6,16 +6,13 @@ mod daemon;
 use std::path::Path;
 use std::process::ExitCode;
 
-use postern::kernel::udhcpc;
+use postern::kernel::{pppoe, udhcpc};
 
 use cli::{Command, Usage};
 
 fn main() -> ExitCode {
-    let mut words = std::env::args_os();
-    if let Some(name) =
-        words.next().filter(|name| Path::new(name).file_name() == Some(udhcpc::EVENT.as_ref()))
-    {
-        return match udhcpc::event(Path::new(&name), &words.next().unwrap_or_default()) {
+    if let Some(heard) = event() {
+        return match heard {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
                 eprintln!("postern: {why}");
@@ -44,6 +41,7 @@ fn main() -> ExitCode {
     };
     let done = match command {
         Command::Daemon { state, door } => runtime.block_on(daemon::run(&state, &door)),
+        Command::Pppoe { door } => runtime.block_on(pppoe::run(&door.join(daemon::SERVICES))),
         Command::Ask { door, json, request } => runtime.block_on(cli::ask(&door, json, request)),
     };
     match done {
@@ -52,5 +50,20 @@ fn main() -> ExitCode {
             eprintln!("{why}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// udhcpc and pppd call us by these names; none: this is an ordinary call.
+fn event() -> Option<Result<(), String>> {
+    let mut words = std::env::args_os();
+    let program = words.next()?;
+    let program = Path::new(&program);
+    let rest: Vec<_> = words.collect();
+    match program.file_name()?.to_str()? {
+        udhcpc::EVENT => {
+            Some(udhcpc::event(program, rest.first().map(|word| word.as_os_str()).unwrap_or_default()))
+        }
+        pppoe::UP | pppoe::DOWN => Some(pppoe::event(program, &rest)),
+        _ => None,
     }
 }

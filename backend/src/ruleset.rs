@@ -102,11 +102,11 @@ struct Sides {
 
 impl Sides {
     fn of(settings: &Settings) -> Option<Self> {
-        let internet = settings.internet.device.clone()?;
+        let internet = settings.internet.outside()?;
         let local = settings.local_network.device()?;
         let address = settings.local_network.address;
         let prefix = format!("{}/{}", address.network(), address.prefix());
-        (internet != local).then_some(Self { internet, local, prefix })
+        (settings.internet.device.as_ref() != Some(&local)).then_some(Self { internet, local, prefix })
     }
 
     /// Matches what leaves the home for the internet.

@@ -4,6 +4,7 @@
 mod dnsmasq;
 mod internet;
 pub mod leases;
+mod pppoe;
 
 use std::net::Ipv4Addr;
 
@@ -14,6 +15,7 @@ use crate::settings::names::Mac;
 
 pub use dnsmasq::{dnsmasq, resolvers};
 pub use internet::{BehindNat, Clash, DhcpClient, InternetLease, dhcp_client};
+pub use pppoe::{Pppoe, PppoeFailure, PppoeState, pppoe};
 
 /// Everything other daemons shall do for these settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,11 +24,13 @@ pub struct Services {
     pub dnsmasq: Option<Dnsmasq>,
     /// The DHCP client of the internet port; none: none of ours runs.
     pub dhcp_client: Option<DhcpClient>,
+    /// The PPPoE session of the internet port; none: there is none of ours.
+    pub pppoe: Option<Pppoe>,
 }
 
 /// What these settings mean, with what the internet port was lent.
 pub fn compile(settings: &Settings, lease: Option<&InternetLease>) -> Services {
-    Services { dnsmasq: dnsmasq(settings, lease), dhcp_client: dhcp_client(settings) }
+    Services { dnsmasq: dnsmasq(settings, lease), dhcp_client: dhcp_client(settings), pppoe: pppoe(settings) }
 }
 
 /// How the services are, and what they know.
@@ -38,6 +42,8 @@ pub struct Served {
     pub leases: Vec<Lease>,
     /// The DHCP client of the internet port.
     pub dhcp_client: Service,
+    /// The PPPoE session; none: not wanted.
+    pub pppoe: Option<PppoeState>,
     /// What it was lent, if that still holds.
     pub internet_lease: Option<InternetLease>,
     /// Why the newest answer of the provider cannot be used.

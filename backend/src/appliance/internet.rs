@@ -9,7 +9,9 @@ use super::network::network;
 use super::{Appliance, State};
 use crate::kernel::{Kernel, Load, Observation};
 use crate::log;
-use crate::services::{self, BehindNat, Clash, InternetLease, Served, Service, Services};
+use crate::services::{
+    self, BehindNat, Clash, InternetLease, PppoeFailure, PppoeState, Served, Service, Services,
+};
 use crate::settings::internet::Mode;
 use crate::settings::{Role, Settings};
 
@@ -31,6 +33,8 @@ pub(super) struct Internet {
 pub struct InternetState {
     /// Its DHCP client.
     pub client: Service,
+    /// The PPPoE session, where one is wanted.
+    pub pppoe: Option<PppoeState>,
     /// The lease that is in force.
     pub lease: Option<InternetLease>,
     /// Seconds since this address was first lent, without an interruption.
@@ -171,7 +175,7 @@ impl<K: Kernel> Appliance<K> {
         served: &Served,
         seen: &Observation,
     ) -> InternetState {
-        let device = settings.internet.device.as_ref().filter(|_| settings.role == Role::Router);
+        let device = settings.internet.outside().filter(|_| settings.role == Role::Router);
         let link = device.and_then(|name| seen.links.iter().find(|link| link.name == name.as_str()));
         let address = link.and_then(|link| {
             link.addresses.iter().find_map(|(address, _)| match address {
@@ -183,6 +187,7 @@ impl<K: Kernel> Appliance<K> {
         let ends = |lease: &InternetLease| lease.since.saturating_add(lease.seconds.into());
         InternetState {
             client: served.dhcp_client.clone(),
+            pppoe: served.pppoe.clone(),
             since: lease.as_ref().map_or(0, |lease| served.now.saturating_sub(lease.first)),
             left: lease
                 .as_ref()
@@ -238,6 +243,7 @@ pub(super) fn notices(state: &InternetState) -> Vec<String> {
             all.push(format!("The internet address is not renewed: {words}. It is tried again by itself."));
         }
     }
+    all.extend(state.pppoe.as_ref().and_then(pppoe));
     match state.behind {
         None => {}
         Some(BehindNat::AnotherRouter) => all.push(
@@ -253,6 +259,35 @@ pub(super) fn notices(state: &InternetState) -> Vec<String> {
         ),
     }
     all
+}
+
+fn pppoe(state: &PppoeState) -> Option<String> {
+    let failure = match state {
+        PppoeState::NotRunning => {
+            return Some(
+                "There is no internet: the service postern-pppoe, which holds the PPPoE session, does not run. Start it; it is \
+                 the one part of this router that needs root."
+                    .to_owned(),
+            );
+        }
+        PppoeState::Asking | PppoeState::Up => return None,
+        PppoeState::Failed { why } => why,
+    };
+    let told = match failure {
+        PppoeFailure::NoServer => {
+            "no PPPoE server answers on the internet port. Check the cable to the modem, that the modem is in bridge mode, and \
+             the service name if one is set"
+        }
+        PppoeFailure::Refused => "the provider refuses the user name or the password",
+        PppoeFailure::NoKernel => {
+            "this kernel cannot do PPPoE. On OpenWrt install the package kmod-pppoe; Debian's kernels can"
+        }
+        PppoeFailure::NotInstalled => {
+            "pppd or its PPPoE plugin is not installed. On Debian install the package ppp; on OpenWrt ppp-mod-pppoe"
+        }
+        PppoeFailure::Other { words } => words,
+    };
+    Some(format!("There is no internet: {told}. It is tried again by itself."))
 }
 
 #[cfg(test)]

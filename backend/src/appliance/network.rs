@@ -32,13 +32,17 @@ pub(super) fn network(
     lease: Option<&InternetLease>,
 ) -> Network {
     let mut links = Vec::new();
-    let lease = lease.filter(|lease| Some(&lease.device) == to.internet.device.as_ref());
+    let there = |name: &IfName| seen.links.iter().find(|link| link.name == name.as_str());
+    let outside = to.internet.outside();
+    // A session can end at any moment, and its device with it.
+    let gone = |device: &IfName| *device == IfName::pppoe() && there(device).is_none();
+    let lease = lease.filter(|lease| Some(&lease.device) == outside.as_ref() && !gone(&lease.device));
     let (address, gateway) = match to.internet.mode {
         Mode::Static => (to.internet.address, to.internet.gateway),
         Mode::Dhcp => (lease.map(|lease| lease.address), lease.and_then(|lease| lease.gateway)),
-        Mode::Pppoe => (None, None),
+        // pppd gives its device the address, and takes it away with it.
+        Mode::Pppoe => (None, lease.and_then(|lease| lease.gateway)),
     };
-    let there = |name: &IfName| seen.links.iter().find(|link| link.name == name.as_str());
     let left: Vec<&Settings> =
         left.iter().flatten().copied().filter(|left| left.role == Role::Router).collect();
     if let Some(device) = &to.internet.device {
@@ -82,7 +86,7 @@ pub(super) fn network(
             bridges.push(Bridge { name: bridge.clone(), there: false, mac: None });
         }
     }
-    let route = to.internet.device.as_ref().zip(gateway);
+    let route = outside.as_ref().zip(gateway);
     Network {
         bridges,
         links,
@@ -109,8 +113,9 @@ fn internet_link(
     let same = left.iter().find(|left| left.internet.device == to.internet.device);
     let (mtu, mac) = same.map_or((None, None), |left| own(left, seen));
     let told = match to.internet.mtu {
-        Mtu::Bytes(bytes) => Some(u32::from(bytes)),
-        Mtu::Auto => None,
+        // With PPPoE it is the session's.
+        Mtu::Bytes(bytes) if to.internet.mode != Mode::Pppoe => Some(u32::from(bytes)),
+        _ => None,
     };
     (told.or(mtu), to.internet.mac.map(Mac::bytes).or(mac))
 }
@@ -118,7 +123,8 @@ fn internet_link(
 /// What a port gets back that `left` had changed. The address that is burnt in is known only where the driver tells it;
 /// else it keeps the other one until the box starts anew.
 fn own(left: &Settings, seen: Option<&SeenLink>) -> (Option<u32>, Option<[u8; 6]>) {
-    let mtu = (left.internet.mtu != Mtu::Auto).then_some(ETHERNET);
+    let told = left.internet.mtu != Mtu::Auto && left.internet.mode != Mode::Pppoe;
+    let mtu = told.then_some(ETHERNET);
     (mtu, left.internet.mac.and_then(|_| seen.and_then(|seen| seen.own_mac)))
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::{Bridge, Link, Load, Neighbour, Network, Observation, SeenLink, Table};
 use super::{Counter, Element, Entries, Entry, Error, Event, Flow, FlowMatch, Kernel};
 use crate::ruleset::{self, Capabilities, Ruleset};
-use crate::services::{InternetLease, Lease, Served, Service, Services};
+use crate::services::{InternetLease, Lease, PppoeState, Served, Service, Services};
 use crate::settings::names::IfName;
 
 /// The fake. Everything it can do, [`Kernel::capabilities`] says it can.
@@ -300,7 +300,11 @@ impl Kernel for Fake {
             dnsmasq: service(wanted.dnsmasq.is_some(), is.dnsmasq.is_some(), "dnsmasq"),
             leases: memory.leases.clone(),
             dhcp_client: service(wanted.dhcp_client.is_some(), is.dhcp_client.is_some(), "udhcpc"),
-            internet_lease: memory.internet_lease.clone().filter(|_| wanted.dhcp_client.is_some()),
+            pppoe: wanted.pppoe.as_ref().map(|_| PppoeState::Asking),
+            internet_lease: memory
+                .internet_lease
+                .clone()
+                .filter(|_| wanted.dhcp_client.is_some() || wanted.pppoe.is_some()),
             unusable: None,
             now: 0,
         }

@@ -14,6 +14,7 @@ use tokio::task::spawn_blocking;
 
 use super::dnsmasq::Dnsmasq;
 use super::links::{Links, refused};
+use super::pppoe::Session;
 use super::udhcpc::Udhcpc;
 use super::{
     Counter, Element, Entries, Error, Event, Flow, FlowMatch, Kernel, Load, Neighbour, Network, Observation,
@@ -38,6 +39,7 @@ pub struct Linux {
 struct Children {
     dnsmasq: Dnsmasq,
     udhcpc: Udhcpc,
+    pppoe: Session,
 }
 
 impl Linux {
@@ -49,7 +51,8 @@ impl Linux {
     /// One that runs other daemons too. Their files are made in `run` (gone at boot) and `state` (kept). Needs a runtime of
     /// tokio.
     pub fn with_services(run: &Path, state: &Path) -> Self {
-        let children = Children { dnsmasq: Dnsmasq::new(run, state), udhcpc: Udhcpc::new(run, state) };
+        let (dnsmasq, udhcpc) = (Dnsmasq::new(run, state), Udhcpc::new(run, state));
+        let children = Children { dnsmasq, udhcpc, pppoe: Session::new(run) };
         Self { children: Some(children), ..Self::default() }
     }
 
@@ -140,20 +143,28 @@ impl Kernel for Linux {
 
     async fn serve(&self, wanted: &Services, how: Load) -> Result<(), Error> {
         let Some(children) = &self.children else { return Ok(()) };
-        // Both, whatever becomes of the first: at a start, a home without names still shall have internet.
+        // All, whatever becomes of the first: at a start, a home without names still shall have internet.
         let home = children.dnsmasq.serve(wanted.dnsmasq.as_ref(), how).await;
-        home.and(children.udhcpc.serve(wanted.dhcp_client.as_ref(), how).await)
+        let lease = children.udhcpc.serve(wanted.dhcp_client.as_ref(), how).await;
+        home.and(lease).and(children.pppoe.serve(wanted.pppoe.as_ref(), how))
     }
 
     fn served(&self, wanted: &Services) -> Served {
         let Some(children) = &self.children else { return Served::default() };
         let (dnsmasq, leases) = children.dnsmasq.served(wanted.dnsmasq.is_some());
-        Served { dnsmasq, leases, ..children.udhcpc.served(wanted.dhcp_client.as_ref()) }
+        let internet = match wanted.pppoe {
+            Some(_) => children.pppoe.served(),
+            None => children.udhcpc.served(wanted.dhcp_client.as_ref()),
+        };
+        Served { dnsmasq, leases, ..internet }
     }
 
     async fn lease_changed(&self) {
         match &self.children {
-            Some(children) => children.udhcpc.changed().await,
+            Some(children) => tokio::select! {
+                () = children.udhcpc.changed() => {}
+                () = children.pppoe.changed() => {}
+            },
             None => std::future::pending().await,
         }
     }

@@ -325,10 +325,10 @@ fn program() -> Option<&'static str> {
     PROGRAMS.into_iter().find(|place| Path::new(place).exists())
 }
 
-fn seconds() -> u64 {
+pub(super) fn seconds() -> u64 {
     clock_gettime(ClockId::Boottime).tv_sec.try_into().unwrap_or(0)
 }
 
-fn boot() -> String {
+pub(super) fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }

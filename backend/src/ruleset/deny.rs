@@ -46,9 +46,13 @@ fn home(settings: &Settings) -> (String, String) {
         let home = format!("iifname \"{device}\"");
         return (home.clone(), home);
     }
-    let not_internet = match &settings.internet.device {
-        Some(device) => format!("iifname != \"{device}\" "),
-        None => String::new(),
+    let internet = &settings.internet;
+    let not_internet = match (&internet.device, internet.outside()) {
+        (Some(port), Some(session)) if *port != session => {
+            format!("iifname != {{ \"{port}\", \"{session}\" }} ")
+        }
+        (Some(port), _) => format!("iifname != \"{port}\" "),
+        (None, _) => String::new(),
     };
     (format!("{not_internet}{HOME_IPV4}"), format!("{not_internet}{HOME_IPV6}"))
 }

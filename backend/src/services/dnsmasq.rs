@@ -35,7 +35,8 @@ pub fn dnsmasq(settings: &Settings, lease: Option<&InternetLease>) -> Option<Dns
     // Sockets bound to the LAN's addresses, also to those it gets later: the internet port has none to ask.
     say(&format!("interface={device}"));
     say("except-interface=lo");
-    if let Some(internet) = &settings.internet.device {
+    let (port, session) = (settings.internet.device.clone(), settings.internet.outside());
+    for internet in port.iter().chain(session.iter().filter(|session| Some(*session) != port.as_ref())) {
         say(&format!("except-interface={internet}"));
     }
     say("bind-dynamic");
@@ -71,7 +72,7 @@ pub fn resolvers(settings: &Settings, lease: Option<&InternetLease>) -> Vec<IpAd
 /// The owner's choice, or else the provider's.
 fn asked(settings: &Settings, lease: Option<&InternetLease>) -> Vec<IpAddr> {
     let chosen = settings.internet.dns.clone();
-    match lease.filter(|_| settings.internet.mode == Mode::Dhcp && chosen.is_empty()) {
+    match lease.filter(|_| settings.internet.mode != Mode::Static && chosen.is_empty()) {
         Some(lease) => lease.dns.iter().copied().map(IpAddr::from).collect(),
         None => chosen,
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::names::{IfName, InterfaceAddress, Label, Mac, Mtu, Secret};
+use super::names::{Account, IfName, InterfaceAddress, Label, Mac, Mtu, Secret};
 
 /// The internet side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,14 @@ pub struct Internet {
     pub mac: Option<Mac>,
     /// PPPoE account.
     pub pppoe: Pppoe,
+}
+
+impl Internet {
+    /// The device that the internet's packets go through: the port itself, or the PPPoE session on it.
+    pub fn outside(&self) -> Option<IfName> {
+        let device = self.device.clone()?;
+        Some(if self.mode == Mode::Pppoe { IfName::pppoe() } else { device })
+    }
 }
 
 impl Default for Internet {
@@ -64,7 +72,7 @@ pub enum Mode {
 #[serde(default, deny_unknown_fields)]
 pub struct Pppoe {
     /// User name.
-    pub user: Option<Label>,
+    pub user: Option<Account>,
     /// Password; never shown and never logged.
     pub password: Option<Secret>,
     /// Service name, rarely needed.

@@ -8,7 +8,7 @@ mod until;
 use serde::de::{self, Deserializer, Visitor};
 
 pub use network::{IfName, InterfaceAddress, Mac, Mtu, Port, PortList, PortRange, Target};
-pub use text::{Domain, HostName, IdleMinutes, Label, Lease, Secret, TimeZone};
+pub use text::{Account, Domain, HostName, IdleMinutes, Label, Lease, Secret, TimeZone};
 pub use until::{DmzHost, Spi, Time};
 
 /// What was typed is not one of these; the sentence says what would be right.

@@ -5,10 +5,8 @@
 //!
 //! | key | until it is built |
 //! |---|---|
-//! | `internet.pppoe.*` | PPPoE cannot be chosen |
 //! | `access.https_port`, `system.timezone` | kept |
 
-use super::internet::Mode;
 use super::names::{DmzHost, Spi};
 use super::passthrough::{Allowed, Limit};
 use super::{FieldError, Role, Settings};
@@ -30,20 +28,10 @@ impl Settings {
         let companion = "The companion role is not built yet: this release can only be the whole router.";
         when(self.role == Role::Companion, "role", companion);
         if self.role == Role::Router {
-            self.internet_not_built(&mut when);
             self.passthrough_not_built(&mut when);
             self.firewall_not_built(&mut when);
         }
         missing
-    }
-
-    fn internet_not_built(&self, when: &mut impl FnMut(bool, &str, &str)) {
-        let internet = &self.internet;
-        when(
-            internet.mode == Mode::Pppoe,
-            "internet.mode",
-            "PPPoE is not built yet: this release can use internet.mode=dhcp or static.",
-        );
     }
 
     fn passthrough_not_built(&self, when: &mut impl FnMut(bool, &str, &str)) {
@@ -106,7 +94,6 @@ mod tests {
     fn what_would_have_an_effect_is_refused_beside_its_key() {
         for (key, value) in [
             ("role", "companion"),
-            ("internet.mode", "pppoe"),
             ("passthrough.devices", "3c:52:82:1a:0b:7f"),
             ("passthrough.priority", "3c:52:82:1a:0b:7f"),
             ("passthrough.session_limit.l2tp", "3"),

@@ -4,9 +4,10 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
 use postern::door::messages::{Assignment, Request as Ask, Status};
-use postern::services::{BehindNat, Service};
+use postern::services::{BehindNat, PppoeFailure, PppoeState, Service};
 use postern::settings::internet::Mode;
 use postern::settings::keys::{self, UNSET};
+use postern::settings::names::Secret;
 use postern::settings::{Role, Settings};
 use serde::Deserialize;
 
@@ -52,6 +53,13 @@ pub struct InternetForm {
     address: String,
     #[serde(rename = "internet.gateway")]
     gateway: String,
+    #[serde(rename = "internet.pppoe.user")]
+    pppoe_user: String,
+    /// Empty: as it is.
+    #[serde(rename = "internet.pppoe.password")]
+    pppoe_password: String,
+    #[serde(rename = "internet.pppoe.service")]
+    pppoe_service: String,
     #[serde(rename = "internet.dns")]
     dns: String,
     #[serde(rename = "internet.mtu")]
@@ -63,10 +71,13 @@ pub struct InternetForm {
 }
 
 /// Key, what people call it.
-const LABELS: [(&str, &str); 7] = [
+const LABELS: [(&str, &str); 10] = [
     ("internet.mode", "Where the address comes from"),
     ("internet.address", "Address (static)"),
     ("internet.gateway", "Gateway (static)"),
+    ("internet.pppoe.user", "User name (PPPoE)"),
+    ("internet.pppoe.password", "Password (PPPoE)"),
+    ("internet.pppoe.service", "Service name (PPPoE)"),
     ("internet.dns", "Name servers"),
     ("internet.mtu", "Largest packet (MTU)"),
     ("internet.mss_clamp", "Segment size"),
@@ -82,6 +93,9 @@ impl InternetForm {
             mode: get("internet.mode"),
             address: typed("internet.address"),
             gateway: typed("internet.gateway"),
+            pppoe_user: typed("internet.pppoe.user"),
+            pppoe_password: String::new(),
+            pppoe_service: typed("internet.pppoe.service"),
             dns: get("internet.dns"),
             mtu: get("internet.mtu"),
             mss_clamp: get("internet.mss_clamp"),
@@ -99,6 +113,11 @@ impl InternetForm {
             "internet.mode" => self.mode.trim().to_owned(),
             "internet.address" => or(&self.address, UNSET),
             "internet.gateway" => or(&self.gateway, UNSET),
+            "internet.pppoe.user" => or(&self.pppoe_user, UNSET),
+            // Nothing typed keeps what is stored.
+            "internet.pppoe.password" if self.pppoe_password.is_empty() => Secret::MASK.to_owned(),
+            "internet.pppoe.password" => self.pppoe_password.clone(),
+            "internet.pppoe.service" => or(&self.pppoe_service, UNSET),
             "internet.dns" => or(&self.dns, "auto"),
             "internet.mtu" => or(&self.mtu, "auto"),
             "internet.mss_clamp" => if self.mss_clamp == "true" { "true" } else { "false" }.to_owned(),
@@ -202,6 +221,7 @@ fn state(status: &Status, settings: &Settings) -> (&'static str, &'static str, &
             None => ("working", "\u{25cf}", "Has an address"),
             Some(_) => ("differs", "\u{25b2}", "Has an address, behind another NAT"),
         },
+        Some(_) if internet.pppoe.is_some() => pppoe(internet.pppoe.as_ref()),
         Some(_) => match (settings.internet.mode, &internet.client) {
             (Mode::Dhcp, Service::Running) => ("differs", "\u{25b2}", "Asking for an address"),
             (Mode::Dhcp, Service::NotInstalled) => ("failed", "\u{25a0}", "DHCP client not installed"),
@@ -211,22 +231,43 @@ fn state(status: &Status, settings: &Settings) -> (&'static str, &'static str, &
     }
 }
 
+fn pppoe(state: Option<&PppoeState>) -> (&'static str, &'static str, &'static str) {
+    let words = match state {
+        None | Some(PppoeState::Asking | PppoeState::Up) => {
+            return ("differs", "\u{25b2}", "Asking for a session");
+        }
+        Some(PppoeState::NotRunning) => "PPPoE service not running",
+        Some(PppoeState::Failed { why }) => match why {
+            PppoeFailure::NoServer => "No PPPoE server answers",
+            PppoeFailure::Refused => "User name or password refused",
+            PppoeFailure::NoKernel => "This kernel cannot do PPPoE",
+            PppoeFailure::NotInstalled => "pppd not installed",
+            PppoeFailure::Other { .. } => "No session",
+        },
+    };
+    ("failed", "\u{25a0}", words)
+}
+
 /// What was read back, in words. What nobody knows is left out.
 fn facts(status: &Status) -> Vec<(&'static str, String)> {
     let mut all = Vec::new();
     let internet = &status.internet_state;
     if let Some(link) = &status.internet {
         all.push(("Port", link.name.clone()));
-        let addresses: Vec<String> =
+        let mut addresses: Vec<String> =
             link.addresses.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect();
+        if internet.pppoe.is_some() {
+            // The session's, not the port's.
+            addresses = internet.address.iter().map(ToString::to_string).collect();
+        }
         all.push(("Address", if addresses.is_empty() { "none".to_owned() } else { addresses.join(", ") }));
     }
     if let Some(lease) = &internet.lease {
         all.push(("Since", format!("{} ago", span(internet.since))));
-        all.push((
-            "Lent",
-            internet.left.map_or("for ever".to_owned(), |left| format!("for {} more", span(left))),
-        ));
+        if internet.pppoe.is_none() {
+            let left = internet.left.map_or("for ever".to_owned(), |left| format!("for {} more", span(left)));
+            all.push(("Lent", left));
+        }
         all.extend(lease.server.map(|server| ("Lent by", server.to_string())));
         all.extend(lease.gateway.map(|gateway| ("Gateway", gateway.to_string())));
         let dns: Vec<String> = lease.dns.iter().map(ToString::to_string).collect();

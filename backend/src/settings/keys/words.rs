@@ -6,8 +6,8 @@ use super::{Kind, UNSET};
 use crate::settings::firewall::Ipv6Ipsec;
 use crate::settings::internet::Mode;
 use crate::settings::names::{
-    DmzHost, Domain, HostName, IdleMinutes, IfName, InterfaceAddress, Label, Lease, Mac, Mtu, Port, PortList,
-    Secret, Spi, TimeZone, Wrong, wrong,
+    Account, DmzHost, Domain, HostName, IdleMinutes, IfName, InterfaceAddress, Label, Lease, Mac, Mtu, Port,
+    PortList, Secret, Spi, TimeZone, Wrong, wrong,
 };
 use crate::settings::passthrough::{Allowed, Limit};
 use crate::settings::{Device, Forward, Role};
@@ -41,7 +41,7 @@ macro_rules! by_themselves {
 by_themselves!(
     IfName: Value, Mac: Value, InterfaceAddress: Value, Port: Value, Mtu: Value, Label: Value, HostName: Value,
     Domain: Value, Lease: Value, IdleMinutes: Value, TimeZone: Value, Spi: Value, DmzHost: Value, Limit: Value,
-    Secret: Secret,
+    Account: Value, Secret: Secret,
 );
 
 /// Types that are one of a few words.

@@ -20,6 +20,11 @@ impl IfName {
         Self(BRIDGE.to_owned())
     }
 
+    /// The device of the PPPoE session. A name of its own: somebody's `ppp0` may be another call.
+    pub fn pppoe() -> Self {
+        Self("pppoe-internet".to_owned())
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -29,6 +29,28 @@ impl FromStr for Label {
     }
 }
 
+/// User name of a PPPoE account: 1 to 127 characters, no control characters, no `"` and no `\`. A `#` is common in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account(String);
+
+impl Account {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Account {
+    type Err = Wrong;
+    fn from_str(s: &str) -> Result<Self, Wrong> {
+        let bad = |c: char| c.is_control() || matches!(c, '"' | '\\');
+        if s.is_empty() || s.len() > 127 || s.trim() != s || s.chars().any(bad) {
+            return wrong("A user name has 1 to 127 characters, without quotes and backslashes.");
+        }
+        Ok(Self(s.to_owned()))
+    }
+}
+
 /// A password that must be kept to be used (PPPoE). Shows itself only to serde, which writes the store and the export.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -229,6 +251,6 @@ macro_rules! shown_as_text {
         }
     )*};
 }
-shown_as_text!(Label, HostName, Domain, TimeZone);
+shown_as_text!(Account, Label, HostName, Domain, TimeZone);
 
-in_words!(Label, Secret, HostName, Domain, Lease, IdleMinutes, TimeZone);
+in_words!(Account, Label, Secret, HostName, Domain, Lease, IdleMinutes, TimeZone);

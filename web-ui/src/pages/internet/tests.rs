@@ -1,6 +1,6 @@
 use axum::http::StatusCode;
 use postern::door::messages::{Assignment, InternetState};
-use postern::services::{BehindNat, Clash};
+use postern::services::{BehindNat, Clash, PppoeFailure, PppoeState};
 
 use super::HERE;
 use crate::testing::browser::Browser;
@@ -64,4 +64,37 @@ async fn a_clash_offers_a_free_network_and_one_click_asks_for_it() {
     browser.send(browser.form("address")).await;
     let sent = vec![set("local_network.address", "192.168.77.1/24")];
     assert_eq!(browser.daemon.state().changes, [(Some(0), sent)]);
+}
+
+#[tokio::test]
+async fn a_pppoe_password_is_never_shown_and_an_empty_field_keeps_it() {
+    let mut browser = Browser::logged_in().await;
+    let (user, password) = ("internet.pppoe.user", "internet.pppoe.password");
+    browser.daemon.state().settings.internet.pppoe.password = Some("s3cret".parse().unwrap());
+    browser.open(HERE).await;
+    assert!(!browser.body.contains("s3cret") && !browser.body.contains("••••"), "{}", browser.body);
+    browser.send(browser.form(MTU).set(user, "a#1@b")).await;
+    browser.open(HERE).await;
+    browser.send(browser.form(MTU).set(password, "new")).await;
+    let changes: Vec<_> = browser.daemon.state().changes.iter().map(|(_, patch)| patch.clone()).collect();
+    assert_eq!(changes, [vec![set(user, "a#1@b")], vec![set(password, "new")]]);
+}
+
+#[tokio::test]
+async fn why_there_is_no_pppoe_session_is_said_at_a_glance() {
+    let mut browser = Browser::logged_in().await;
+    let failed = |why| PppoeState::Failed { why };
+    for (state, words) in [
+        (PppoeState::NotRunning, "PPPoE service not running"),
+        (PppoeState::Asking, "Asking for a session"),
+        (failed(PppoeFailure::Refused), "User name or password refused"),
+        (failed(PppoeFailure::NoServer), "No PPPoE server answers"),
+    ] {
+        let mut daemon = browser.daemon.state();
+        daemon.internet_state = InternetState { pppoe: Some(state), ..InternetState::default() };
+        daemon.settings.role = postern::settings::Role::Router;
+        drop(daemon);
+        browser.open(HERE).await;
+        assert!(browser.body.contains(words), "{words}: {}", browser.body);
+    }
 }
