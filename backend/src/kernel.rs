@@ -15,6 +15,7 @@ pub mod linux;
 mod netlink;
 pub mod nft;
 mod process;
+pub mod scratch;
 mod sysctl;
 mod table;
 pub mod udhcpc;

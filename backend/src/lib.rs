@@ -22,6 +22,7 @@ pub mod kernel;
 pub mod log;
 pub mod login;
 pub mod ruleset;
+pub mod selftest;
 pub mod services;
 pub mod sessions;
 pub mod settings;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use postern::kernel::udhcpc;
+use postern::selftest::process;
 
 use cli::{Command, Usage};
 
@@ -16,6 +17,18 @@ fn main() -> ExitCode {
         words.next().filter(|name| Path::new(name).file_name() == Some(udhcpc::EVENT.as_ref()))
     {
         return match udhcpc::event(Path::new(&name), &words.next().unwrap_or_default()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("postern: {why}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    if std::env::args_os()
+        .next()
+        .is_some_and(|name| Path::new(&name).file_name() == Some(process::NAME.as_ref()))
+    {
+        return match process::main() {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
                 eprintln!("postern: {why}");
