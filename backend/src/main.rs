@@ -57,6 +57,7 @@ fn main() -> ExitCode {
     };
     let done = match command {
         Command::Daemon { state, door } => runtime.block_on(daemon::run(&state, &door)),
+        Command::SelfTest { door, json, patch } => runtime.block_on(cli::selftest::run(&door, json, &patch)),
         Command::Ask { door, json, request } => runtime.block_on(cli::ask(&door, json, request)),
     };
     match done {

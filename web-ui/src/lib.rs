@@ -45,7 +45,8 @@ use error::Problem;
 use login::store::Logins;
 use pages::{
     account, backup, claim, confirm, devices, diagnose, helpers, history, internet, local_network,
-    login as login_page, look_again, mend, overview, passthrough, ports, rules, sessions, switch_on,
+    login as login_page, look_again, mend, overview, passthrough, ports, rules, self_test, sessions,
+    switch_on,
 };
 
 /// Every route, on one screen. `open`: anybody on the local network; `inside`: only with a live login.
@@ -60,6 +61,7 @@ pub fn routes() -> Vec<Route> {
         inside("/vpn-sessions/live").get(sessions::live),
         inside("/vpn-sessions/end").post(sessions::end),
         inside("/diagnose").get(diagnose::show),
+        inside("/diagnose/self-test").get(self_test::show).post(self_test::begin),
         inside("/switch-on").post(switch_on::save),
         inside("/network/internet").get(internet::show).post(internet::save),
         inside("/network/internet/move-home").post(internet::move_home),

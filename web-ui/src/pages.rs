@@ -19,5 +19,6 @@ pub mod overview;
 pub mod passthrough;
 pub mod ports;
 pub mod rules;
+pub mod self_test;
 pub mod sessions;
 pub mod switch_on;
