@@ -216,6 +216,7 @@ impl<K: Kernel> Appliance<K> {
         let mut notices: Vec<String> = told.into_iter().collect();
         notices.extend(truth.notices());
         notices.extend(internet::notices(&internet_state));
+        notices.extend(self.resets().notice(std::time::Instant::now()));
         notices.extend(devices::notice(&served.dnsmasq));
         Status {
             revision: state.revision,

@@ -138,6 +138,10 @@ fn call(
     let socket = scratch.raw(Place::Home, address, GRE)?;
     let mut client = match scratch.connect(address, port, SOON)? {
         Ok(client) => client,
+        // A connect(2) whose time is up says "in progress" (socket(7)).
+        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
+            return fails(format!("Device {device} called TCP port {port}; no answer came."));
+        }
         Err(e) => return fails(format!("Device {device} called TCP port {port}; it did not open ({e}).")),
     };
     let Some((mut server, caller)) = accept(listener, SOON) else {

@@ -57,7 +57,7 @@ fn forbidden(error: &io::Error) -> String {
     let then = if root {
         "This container or kernel allows no network namespaces.".to_owned()
     } else {
-        format!("{AS_ROOT}")
+        AS_ROOT.to_owned()
     };
     format!("This user may not make test networks here ({error}). {then}")
 }
