@@ -1,6 +1,7 @@
 //! The command line: verbs in, one call through the door, words or JSON out.
 
 mod diagnosis;
+pub mod selftest;
 mod sessions;
 mod show;
 mod tools;
@@ -23,6 +24,8 @@ postern: administration and firewall of a home router
   postern diagnose [DEVICE]          why a VPN does not work: of the device with that address
   postern session end ID             end one of them
   postern ping|trace|lookup HOST     does a host answer, which way leads there, what is its address
+  postern selftest [KEY=VALUE...]    prove with packets, in networks of its own, that VPN passthrough works on this
+                                     kernel, with the settings (or the factory's) and these changes; needs no daemon
   postern get [KEY]                  settings, or those below KEY
   postern set KEY=VALUE...           change settings, as one change [--comment TEXT]
   postern confirm                    keep settings that are on trial
@@ -71,6 +74,15 @@ pub enum Command {
     Pppoe {
         /// Where the daemon's sockets are.
         door: PathBuf,
+    },
+    /// Test this kernel.
+    SelfTest {
+        /// Where the daemon's sockets are, if it runs.
+        door: PathBuf,
+        /// JSON out.
+        json: bool,
+        /// What differs from the settings.
+        patch: Vec<Assignment>,
     },
     /// Ask the daemon.
     Ask {
@@ -174,6 +186,10 @@ fn command(typed: Typed) -> Result<Command, Usage> {
     if verb == "pppoe" {
         none_left(&typed.words)?;
         return Ok(Command::Pppoe { door });
+    }
+    if verb == "selftest" {
+        let patch = typed.words.iter().map(|word| assignment(word)).collect::<Result<_, _>>()?;
+        return Ok(Command::SelfTest { door, json: typed.json, patch });
     }
     let verb = match (verb, typed.words.as_slice()) {
         ("get", []) => Verb::Get(None),

@@ -106,6 +106,8 @@ pub enum Cause {
     AhUsed,
     /// Another device is being paired with the same server.
     Waiting,
+    /// It was answered until another device began with the same server.
+    TwoClients,
     /// The L2TP server does not answer.
     L2tpSilent,
     /// A VPN that needs no passthrough, and its server does not answer.

@@ -8,6 +8,7 @@ mod descriptors;
 mod frame;
 mod listeners;
 pub mod messages;
+mod selftest;
 pub mod server;
 
 pub use frame::FrameError;

@@ -16,6 +16,7 @@ mod netlink;
 pub mod nft;
 pub mod pppoe;
 mod process;
+pub mod scratch;
 mod sysctl;
 mod table;
 pub mod udhcpc;

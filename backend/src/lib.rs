@@ -9,7 +9,8 @@
 //!                                  SQLite
 //! ```
 //!
-//! Arrows never turn back: `door → login → appliance → {store, sessions → kernel} → {ruleset, services} → settings`; [`log`] is
+//! Arrows never turn back: `door → login → appliance → {store, sessions → kernel} → {ruleset, services} → settings`, and
+//! `door → selftest → kernel`; [`log`] is
 //! used by all.
 //! [`settings`], [`ruleset`] and [`services`] do no I/O and read no clock. This crate knows no HTTP.
 
@@ -23,6 +24,7 @@ pub mod kernel;
 pub mod log;
 pub mod login;
 pub mod ruleset;
+pub mod selftest;
 pub mod services;
 pub mod sessions;
 pub mod settings;

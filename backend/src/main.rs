@@ -7,12 +7,25 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use postern::kernel::{pppoe, udhcpc};
+use postern::selftest::process;
 
 use cli::{Command, Usage};
 
 fn main() -> ExitCode {
     if let Some(heard) = event() {
         return match heard {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("postern: {why}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    if std::env::args_os()
+        .next()
+        .is_some_and(|name| Path::new(&name).file_name() == Some(process::NAME.as_ref()))
+    {
+        return match process::main() {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
                 eprintln!("postern: {why}");
@@ -42,6 +55,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Daemon { state, door } => runtime.block_on(daemon::run(&state, &door)),
         Command::Pppoe { door } => runtime.block_on(pppoe::run(&door.join(daemon::SERVICES))),
+        Command::SelfTest { door, json, patch } => runtime.block_on(cli::selftest::run(&door, json, &patch)),
         Command::Ask { door, json, request } => runtime.block_on(cli::ask(&door, json, request)),
     };
     match done {

@@ -2,6 +2,7 @@
 
 mod contestants;
 mod packets;
+mod sessions;
 mod swap;
 
 use std::fs::read_to_string;
@@ -10,11 +11,12 @@ use std::time::Instant;
 use lab::{Lab, Postern, ROUTER_SETTINGS, programs};
 use lexopt::Arg::Value;
 
-/// Prints every figure; with the word `quick` those of packets not, which take minutes.
+/// Prints every figure; with the word `quick` those of packets not, which take minutes; with `sessions` those of many sessions alone.
 pub fn run(mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
     let quick = match words.next()? {
         None => false,
         Some(Value(word)) if word == "quick" => true,
+        Some(Value(word)) if word == "sessions" => return sessions::busy(&Lab::new()),
         Some(word) => return Err(word.unexpected()),
     };
     sizes()?;
@@ -55,12 +57,15 @@ fn sizes() -> Result<(), lexopt::Error> {
 
 fn memory(postern: &Postern) -> Result<(), lexopt::Error> {
     for (name, pid) in [("daemon", postern.daemon_status("Pid")), ("web", postern.web_status("Pid"))] {
-        let pid = number(&pid)?;
-        let rollup = read_to_string(format!("/proc/{pid}/smaps_rollup")).map_err(|e| e.to_string())?;
-        let pss = rollup.lines().find_map(|l| l.strip_prefix("Pss:")).unwrap_or_default();
-        println!("idle PSS of the {name}: {}", pss.trim());
+        println!("idle PSS of the {name}: {}", pss(number(&pid)?)?);
     }
     Ok(())
+}
+
+/// What a process holds of the memory, its share of what is shared included.
+fn pss(pid: u32) -> Result<String, lexopt::Error> {
+    let rollup = read_to_string(format!("/proc/{pid}/smaps_rollup")).map_err(|e| e.to_string())?;
+    Ok(rollup.lines().find_map(|l| l.strip_prefix("Pss:")).unwrap_or_default().trim().to_owned())
 }
 
 fn number(text: &str) -> Result<u32, lexopt::Error> {

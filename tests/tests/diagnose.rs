@@ -293,3 +293,45 @@ fn a_device_that_waits_for_anothers_pairing_is_named() {
         "{said:?}"
     );
 }
+
+#[test]
+fn a_server_that_forgets_one_client_for_another_behind_the_same_address_is_named() {
+    let lab = Lab::new();
+    let postern = lab.postern_router();
+    // What the server does with them is inside the encryption; what is seen are packets at UDP 4500 and their answers.
+    let _echo = lab.host("server1").echo(&[Kind::Udp(4500)]);
+    let older = lab.host("laptop1").flow(Kind::Udp(4500), address("server1"));
+    older.wait_answers(3);
+    let device = address("laptop1").to_string();
+    let cause = |device: &str| postern.json(&["diagnose", device])["cause"].clone();
+    // Ten seconds lie between two looks that are kept.
+    let known = wait::until(Duration::from_secs(60), || {
+        assert_eq!(cause(&device), "works", "alone");
+        let sessions = postern.json(&["sessions"]);
+        let samples = sessions["sessions"][0]["samples"].as_array().map_or(0, Vec::len);
+        (samples >= 2).then_some(())
+    });
+    assert!(known.is_some(), "looks were taken");
+    let list = lab.router().ok(&["conntrack", "-L", "-p", "udp", "-s", &device, "--dport", "4500"]);
+    let port =
+        list.rsplit("dport=").next().and_then(|rest| rest.split(' ').next()).unwrap_or_default().to_owned();
+    let newer = lab.host("laptop2").flow(Kind::Udp(4500), address("server1"));
+    newer.wait_answers(3);
+    lost_on_the_way(&lab, &format!("ip daddr 198.51.100.2 udp dport {port} drop;"));
+    let mut said = Vec::new();
+    let named = wait::until(Duration::from_secs(120), || {
+        said.push(cause(&device));
+        said.last().is_some_and(|cause| *cause == "two_clients").then_some(())
+    });
+    let right = named.is_some();
+    keep(
+        "the server forgets one NAT-T client for another",
+        if right { "two_clients" } else { "not named" },
+        right,
+    );
+    assert!(
+        right && said.iter().all(|cause| cause == "works" || cause == "two_clients"),
+        "{port}: {said:?}\n{list}"
+    );
+    assert_eq!(cause(&address("laptop2").to_string()), "works", "who is answered has no trouble");
+}

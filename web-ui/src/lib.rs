@@ -45,7 +45,8 @@ use error::Problem;
 use login::store::Logins;
 use pages::{
     access, account, backup, claim, confirm, devices, diagnose, helpers, history, internet, local_network,
-    login as login_page, look_again, mend, overview, passthrough, ports, rules, sessions, switch_on, tools,
+    login as login_page, look_again, mend, overview, passthrough, ports, rules, self_test, sessions,
+    switch_on, tools,
 };
 
 /// Every route, on one screen. `open`: anybody on the local network; `inside`: only with a live login.
@@ -61,6 +62,7 @@ pub fn routes() -> Vec<Route> {
         inside("/vpn-sessions/end").post(sessions::end),
         inside("/diagnose").get(diagnose::show),
         inside("/tools").get(tools::show).post(tools::save),
+        inside("/diagnose/self-test").get(self_test::show).post(self_test::begin),
         inside("/switch-on").post(switch_on::save),
         inside("/network/internet").get(internet::show).post(internet::save),
         inside("/network/internet/move-home").post(internet::move_home),

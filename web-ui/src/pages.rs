@@ -20,6 +20,7 @@ pub mod overview;
 pub mod passthrough;
 pub mod ports;
 pub mod rules;
+pub mod self_test;
 pub mod sessions;
 pub mod switch_on;
 pub mod tools;

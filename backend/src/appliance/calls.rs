@@ -76,6 +76,8 @@ impl Ending {
 /// TCP_CONNTRACK_SYN_SENT and _SYN_RECV, and CLOSE: a reset.
 const OPENING: [u8; 2] = [1, 2];
 const RESET: u8 = 8;
+/// So long it is said that events were lost.
+const TOLD: Duration = Duration::from_secs(600);
 /// Calls that are being opened, and calls that were refused, of which so many are remembered.
 const REMEMBERED: usize = 64;
 
@@ -84,6 +86,8 @@ const REMEMBERED: usize = 64;
 pub(super) struct Resets {
     opening: VecDeque<FlowHandle>,
     refused: VecDeque<(Instant, IpAddr, IpAddr, u16)>,
+    /// When the kernel last told that events were lost.
+    missed: Option<Instant>,
 }
 
 impl Resets {
@@ -113,6 +117,23 @@ impl Resets {
         while self.refused.len() > REMEMBERED {
             self.refused.pop_front();
         }
+    }
+
+    /// Events were lost. True: for the first time in a while, so that it is worth a line in the log.
+    fn miss(&mut self, now: Instant) -> bool {
+        let again = self.missed.is_some_and(|last| now.duration_since(last) < TOLD);
+        self.missed = Some(now);
+        !again
+    }
+
+    /// What the owner is told of lost events, for as long as what is said of calls may lack something because of it.
+    pub(super) fn notice(&self, now: Instant) -> Option<String> {
+        self.missed.filter(|last| now.duration_since(*last) < TOLD)?;
+        Some(
+            "More PPTP calls began and ended at once than the kernel could tell of. What it did not tell was read from its table \
+             instead; a call that was refused in that moment may be missing from the diagnosis."
+                .to_owned(),
+        )
     }
 
     /// The newest of each device and server.
@@ -165,7 +186,12 @@ impl<K: Kernel> Appliance<K> {
             tokio::select! {
                 event = events.recv() => match event {
                     None => return Ok(()),
-                    Some(Event::Missed) => self.look_at_calls(&mut ending).await?,
+                    Some(Event::Missed) => {
+                        if self.resets().miss(Instant::now()) {
+                            log::warning("events of PPTP calls were lost; all calls are looked at anew");
+                        }
+                        self.look_at_calls(&mut ending).await?;
+                    }
                     Some(event) => {
                         let now = Instant::now();
                         self.resets().hear(&event, now);

@@ -220,6 +220,7 @@ impl<K: Kernel> Appliance<K> {
         let mut notices: Vec<String> = told.into_iter().collect();
         notices.extend(truth.notices());
         notices.extend(internet::notices(&internet_state));
+        notices.extend(self.resets().notice(std::time::Instant::now()));
         notices.extend(devices::notice(&served.dnsmasq));
         let clock = Clock::read(&state.settings.system.timezone);
         notices.extend(clock.notice());

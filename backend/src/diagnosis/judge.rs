@@ -1,5 +1,6 @@
 //! From what was seen to the verdict. First what concerns everything, then the newest trouble.
 
+mod another;
 mod ipsec;
 mod pptp;
 mod way_back;

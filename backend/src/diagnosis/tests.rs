@@ -189,3 +189,56 @@ fn the_newest_trouble_is_told_and_old_trouble_does_not_hide_what_works() {
     let other = Some(IpAddr::from([192, 168, 1, 103]));
     assert_eq!(diagnose(&Case { device: other, ..case(&both, &old) }).cause, Cause::NothingSeen);
 }
+
+/// What was carried in the ten seconds before `age` seconds ago.
+fn sample(age: u64, sent: u64, received: u64) -> crate::sessions::Sample {
+    crate::sessions::Sample { age_ms: age * 1000, over_ms: 10_000, sent, received }
+}
+
+#[test]
+fn two_clients_of_one_server_are_named_only_when_one_fell_silent_as_the_other_began() {
+    let tunnel = |last: u8, age: i64, samples: Vec<crate::sessions::Sample>| Session {
+        device: device([192, 168, 1, last].into(), None),
+        since: Some(NOW - age),
+        samples,
+        ..session(Kind::IpsecNatT, State::Open, vec![part(17, 500, 1, 1), part(17, 4500, 40, 40)])
+    };
+    let told = |older: Vec<crate::sessions::Sample>, newer: Session| {
+        let sessions = [tunnel(101, 300, older), newer];
+        let verdict = diagnose(&Case { device: Some(HOME.into()), ..case(&sessions, &[]) });
+        (
+            verdict.cause,
+            diagnose(&Case { device: Some([192, 168, 1, 102].into()), ..case(&sessions, &[]) }).cause,
+        )
+    };
+    let newer = || tunnel(102, 60, Vec::new());
+    let alive = || vec![sample(75, 900, 900), sample(65, 900, 900)];
+    let with = |more: Vec<crate::sessions::Sample>| [alive(), more].concat();
+    let silent =
+        || with(vec![sample(55, 900, 90), sample(25, 900, 0), sample(15, 900, 0), sample(5, 900, 0)]);
+    assert_eq!(told(silent(), newer()), (Cause::TwoClients, Cause::Works));
+    let healthy: [(&str, Vec<crate::sessions::Sample>, Session); 7] = [
+        ("it is answered", with(vec![sample(25, 900, 900), sample(15, 900, 900)]), newer()),
+        (
+            "it was answered once since",
+            with(vec![sample(25, 900, 60), sample(15, 900, 0), sample(5, 900, 0)]),
+            newer(),
+        ),
+        (
+            "it only keeps its mapping alive",
+            with(vec![sample(25, 29, 0), sample(15, 29, 0), sample(5, 0, 0)]),
+            newer(),
+        ),
+        ("it was silent before", vec![sample(65, 900, 0), sample(25, 900, 0), sample(15, 900, 0)], newer()),
+        ("one look is too few", with(vec![sample(25, 9000, 0)]), newer()),
+        ("another server", silent(), Session { server: [203, 0, 113, 20].into(), ..newer() }),
+        (
+            "the other is not answered either",
+            silent(),
+            Session { parts: vec![part(17, 500, 1, 1), part(17, 4500, 9, 0)], ..newer() },
+        ),
+    ];
+    for (what, samples, newer) in healthy {
+        assert_eq!(told(samples, newer).0, Cause::Works, "{what}");
+    }
+}

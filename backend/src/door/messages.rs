@@ -14,6 +14,7 @@ pub use crate::clock::Clock;
 pub use crate::diagnosis::{Action, Cause, Diagnosis, Party, Step};
 pub use crate::kernel::SeenLink;
 pub use crate::ruleset::{Feature, Helper};
+pub use crate::selftest::{Outcome, Subject, Tested};
 pub use crate::sessions::{
     Device, Filter, Kind, Page as SessionPage, Sample, Session, State as SessionState,
 };
@@ -102,6 +103,10 @@ pub enum Request {
     },
     /// What the newest run has found by now. Answer: [`Response::Tried`].
     Tried,
+    /// Begins the self-test with the newest settings, unless one runs; it touches nothing of the box. Answer: [`Response::Done`].
+    BeginSelfTest,
+    /// The newest self-test since the daemon's start. Answer: [`Response::SelfTest`].
+    SelfTest,
     /// Ends a VPN session. Answer: [`Response::Done`].
     EndSession {
         /// Its name in [`Response::Sessions`].
@@ -243,6 +248,8 @@ pub enum Response {
     Status(Box<Status>),
     /// The verdict.
     Diagnosis(Box<Diagnosis>),
+    /// The newest self-test.
+    SelfTest(Box<SelfTest>),
     /// VPN sessions.
     Sessions(Box<SessionPage>),
     /// A ping, a trace or a lookup.
@@ -305,6 +312,17 @@ pub struct Greeting {
     pub hosts: Vec<String>,
     /// A login ends after so many idle minutes.
     pub idle_minutes: u16,
+}
+
+/// The newest self-test.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelfTest {
+    /// More results will come.
+    pub running: bool,
+    /// Those that are there, in the order of [`Subject::ALL`]; empty: none was run.
+    pub results: Vec<Tested>,
+    /// Seconds since it ended.
+    pub ended_seconds: Option<u64>,
 }
 
 /// A live login.

@@ -16,6 +16,7 @@ use super::listeners::Listeners;
 use super::messages::{
     Call, Greeting, Hello, LiveLogin, MAX_IMPORT, Refusal, RefusalKind, Request, Response, VERSION,
 };
+use super::selftest::SelfTests;
 use crate::appliance::{Appliance, Author, Imported};
 use crate::kernel::Kernel;
 use crate::log;
@@ -44,6 +45,7 @@ pub struct Server<K> {
     logins: Logins,
     tools: Tools,
     listeners: Mutex<Listeners>,
+    self_tests: SelfTests,
     /// Counts up when the listeners have changed.
     listening: watch::Sender<u64>,
     stop: watch::Sender<bool>,
@@ -57,6 +59,7 @@ impl<K: Kernel> Server<K> {
             logins,
             tools: Tools::default(),
             listeners: Mutex::default(),
+            self_tests: SelfTests::default(),
             listening: watch::Sender::new(0),
             stop: watch::Sender::new(false),
         })
@@ -239,6 +242,11 @@ impl<K: Kernel> Server<K> {
             Request::Sessions { filter } => {
                 Ok(Response::Sessions(Box::new(self.appliance.sessions(&filter).await?)))
             }
+            Request::BeginSelfTest => {
+                let (_, settings) = self.appliance.settings();
+                done(self.self_tests.begin(settings.passthrough))
+            }
+            Request::SelfTest => Ok(Response::SelfTest(Box::new(self.self_tests.told()))),
             Request::Diagnose { device } => {
                 Ok(Response::Diagnosis(Box::new(self.appliance.diagnose(device).await?)))
             }

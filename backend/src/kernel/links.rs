@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -26,7 +27,7 @@ use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteType,
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage as Message};
-use rtnetlink::{AddressMessageBuilder, Handle, LinkBridge, LinkUnspec, RouteMessageBuilder};
+use rtnetlink::{AddressMessageBuilder, Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 use super::{Error, Neighbour, SeenLink};
 use crate::settings::names::InterfaceAddress;
@@ -126,6 +127,17 @@ pub(super) fn new_bridge(name: &str, mac: Option<[u8; 6]>) -> Request {
         None => link,
     };
     Request { message: Message::NewLink(link.build()), flags: NLM_F_CREATE | NLM_F_EXCL }
+}
+
+/// A new cable with two ends.
+pub(super) fn new_cable(name: &str, end: &str) -> Request {
+    Request { message: Message::NewLink(LinkVeth::new(name, end).build()), flags: NLM_F_CREATE | NLM_F_EXCL }
+}
+
+/// Moves a device into the network namespace that this descriptor stands for.
+pub(super) fn into_namespace(device: u32, namespace: RawFd) -> Request {
+    let message = LinkUnspec::new_with_index(device).setns_by_fd(namespace).build();
+    Request { message: Message::SetLink(message), flags: 0 }
 }
 
 /// Takes a bridge away.

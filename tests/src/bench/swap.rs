@@ -14,7 +14,7 @@ const BATCHES: u32 = 4;
 const TICKS: u64 = 100;
 
 /// CPU that a process and its ended children have used: fields 14 to 17 of proc(5).
-fn cpu(pid: u32) -> Duration {
+pub(super) fn cpu(pid: u32) -> Duration {
     let stat = read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let after = stat.rsplit(") ").next().unwrap_or_default();
     let ticks: u64 = after.split(' ').skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum();

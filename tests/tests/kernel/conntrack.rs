@@ -14,6 +14,7 @@ kernel_tests!(
     flows_are_described,
     flows_are_ended,
     ends_are_told_of_where_a_rule_asks,
+    events_that_were_lost_are_told_and_the_next_ones_are_heard,
     twenty_thousand_flows
 );
 
@@ -172,6 +173,42 @@ async fn ends_are_told_of_where_a_rule_asks() {
         Event::Missed => false,
     });
     assert!(all_of_1723, "nothing else is told of: {seen:?}");
+}
+
+/// While nobody reads, the kernel's buffer for us overflows, and the next read says so (ENOBUFS).
+async fn events_that_were_lost_are_told_and_the_next_ones_are_heard() {
+    sh("echo 0 > /proc/sys/net/netfilter/nf_conntrack_events");
+    let asks = "ip daddr 127.0.0.4 udp dport != 0 ct event set new,destroy";
+    nft::commit(&RULES.replace("ip daddr 127.0.0.1 tcp dport 1723 ct helper set \"pptp\"", asks))
+        .await
+        .unwrap();
+    let kernel = Linux::new();
+    let mut told = kernel.events().await.unwrap();
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // This runtime has one thread: nothing is read meanwhile.
+    const MANY: u16 = 20_000;
+    for port in 1..=MANY {
+        let _ = sender.send_to(b"x", ("127.0.0.4", port));
+    }
+    let there = kernel.observe(&[FlowMatch { protocol: 17, server_port: None }]).await.unwrap().flows;
+    assert_eq!(there.len(), usize::from(MANY), "the probe made that many");
+    let (mut heard, mut missed) = (0, 0);
+    let last = loop {
+        match tokio::time::timeout(std::time::Duration::from_secs(10), told.recv()).await {
+            Ok(Some(Event::Missed)) => {
+                missed += 1;
+                // It goes on hearing after that.
+                let _ = sender.send_to(b"x", ("127.0.0.4", MANY + 1));
+            }
+            Ok(Some(Event::New(flow))) if flow.server_port == MANY + 1 => break Some(flow),
+            Ok(Some(_)) => heard += 1,
+            Ok(None) | Err(_) => break None,
+        }
+    };
+    println!("{MANY} events at once: {heard} heard, told {missed} times that some were lost");
+    assert!(heard < usize::from(MANY), "none was lost: the test proves nothing");
+    assert!(missed > 0, "{heard} of {MANY} were heard, and nobody was told");
+    assert!(last.is_some(), "deaf after that");
 }
 
 async fn twenty_thousand_flows() {

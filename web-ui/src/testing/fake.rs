@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use postern::door::messages::{
     Assignment, Attempt, Call, Cause, Clock, Diagnosis, Effect, Greeting, Helper, HelperState, InternetState,
     KnownDevice, Lack, LiveLogin, ManyClients, Party, Port, Protocol, Refusal, RefusalKind, Report, Request,
-    Response, Revision, Rules, Session, Status, Step, Trial,
+    Response, Revision, Rules, SelfTest, Session, Status, Step, Trial,
 };
 use postern::kernel::SeenLink;
 use postern::services::Service;
@@ -57,6 +57,7 @@ pub struct State {
     pub sessions: Vec<Session>,
     pub verdict: Diagnosis,
     pub tried: Option<Report>,
+    pub self_test: SelfTest,
     /// Names of the sessions that were ended.
     pub ended: Vec<String>,
     pub open: [u32; 3],
@@ -207,6 +208,7 @@ impl Fake {
             notices: Vec::new(),
             attempts: Vec::new(),
             sessions: Vec::new(),
+            self_test: SelfTest::default(),
             verdict: healthy(),
             tried: None,
             ended: Vec::new(),
@@ -444,6 +446,11 @@ impl Daemon for Fake {
                 let all: Vec<Folded> = state.sessions.iter().map(folded).collect();
                 Response::Sessions(Box::new(filter.page(&all)))
             }
+            Request::BeginSelfTest => {
+                state.self_test = SelfTest { running: true, ..SelfTest::default() };
+                done("The self-test is running.")
+            }
+            Request::SelfTest => Response::SelfTest(Box::new(state.self_test.clone())),
             Request::Diagnose { .. } => Response::Diagnosis(Box::new(state.verdict.clone())),
             Request::Tried => Response::Tried { report: state.tried.clone() },
             Request::Try { target, .. } if target.contains(' ') => {

@@ -112,6 +112,19 @@ async fn an_end_that_is_told_is_acted_on_and_lost_events_are_made_up_for() {
     comes(&fake, "end 1").await;
 }
 
+#[test]
+fn lost_events_are_said_for_ten_minutes_and_logged_once() {
+    let now = Instant::now();
+    let mut resets = Resets::default();
+    assert_eq!(resets.notice(now), None);
+    assert!(resets.miss(now) && !resets.miss(now + Duration::from_secs(300)));
+    assert!(
+        resets.notice(now + Duration::from_secs(899)).is_some_and(|said| said.contains("may be missing"))
+    );
+    assert_eq!(resets.notice(now + Duration::from_secs(901)), None);
+    assert!(resets.miss(now + Duration::from_secs(901)));
+}
+
 #[tokio::test]
 async fn after_an_error_the_kernel_is_asked_anew() {
     let fake = listening(vec![call(1, 3)]).await;

@@ -1,5 +1,6 @@
 //! IPsec: keys at UDP 500, then ESP, alone or in UDP 4500; or AH.
 
+use super::another::silenced;
 use super::{PATIENCE, UDP, both, early, name, no_way_back, says, step, works};
 use crate::diagnosis::{Case, Cause, Diagnosis, Party};
 use crate::sessions::{Part, Session, State};
@@ -30,6 +31,9 @@ pub(super) fn ipsec(one: &Session, case: &Case<'_>, age: i64) -> Diagnosis {
         )
         .with(keys())
         .with([step(Party::Device, Party::Router, "ESP, held back".into(), true), step(Party::Router, Party::Server, "not yet".into(), false)]);
+    }
+    if let Some(said) = nat_t.and_then(|part| silenced(one, part, case)) {
+        return said;
     }
     if [nat_t, esp].into_iter().flatten().any(|part| part.answered) {
         return works(one);
