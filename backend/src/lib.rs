@@ -18,6 +18,7 @@
 pub mod appliance;
 pub mod diagnosis;
 pub mod door;
+pub mod journal;
 pub mod kernel;
 pub mod log;
 pub mod login;

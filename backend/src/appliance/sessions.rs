@@ -31,6 +31,8 @@ pub(super) struct Watched {
     left_out: u64,
     conntrack: (u64, u64),
     ledger: Ledger,
+    /// Which were open, for the journal.
+    open: super::happened::Open,
 }
 
 impl<K: Kernel> Appliance<K> {
@@ -71,6 +73,10 @@ impl<K: Kernel> Appliance<K> {
         let now = self.started.elapsed().as_millis() as u64;
         let Watched { folded, ledger, .. } = watched;
         ledger.note(folded, now);
+        // Not all were looked at: another time others are, and none of them has opened or ended.
+        if watched.left_out == 0 {
+            watched.open.look(&watched.folded, &self.journal);
+        }
         watched.taken = Some(Instant::now());
         watched.took = begun.elapsed();
         Ok(())

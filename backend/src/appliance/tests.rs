@@ -41,7 +41,7 @@ impl Home {
     async fn router() -> Self {
         let this = Self::fresh().await;
         this.set(&ROUTER).await.unwrap();
-        this.appliance.confirm(None).await.unwrap();
+        this.appliance.confirm(None, Author::command_line()).await.unwrap();
         this
     }
 
@@ -114,9 +114,9 @@ async fn the_first_apply_denies_before_it_sets_addresses_and_stays_on_trial() {
         fresh.appliance.undo(None, Author::command_line()).await.unwrap_err().kind,
         RefusalKind::OnTrial
     );
-    fresh.appliance.confirm(Some(1)).await.unwrap();
+    fresh.appliance.confirm(Some(1), Author::command_line()).await.unwrap();
     assert_eq!(fresh.states().await, [RevisionState::Confirmed]);
-    assert!(fresh.appliance.confirm(None).await.is_ok(), "nothing on trial is fine");
+    assert!(fresh.appliance.confirm(None, Author::command_line()).await.is_ok(), "nothing on trial is fine");
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn what_nobody_confirms_goes_back_by_itself() {
     assert_eq!(fresh.states().await, [RevisionState::Reverted]);
 
     fresh.set(&ROUTER).await.unwrap();
-    fresh.appliance.confirm(None).await.unwrap();
+    fresh.appliance.confirm(None, Author::command_line()).await.unwrap();
     let before = fresh.truth().await;
     fresh.set(&[("local_network.address", "192.168.9.1/24")]).await.unwrap();
     assert_ne!(fresh.truth().await.3, before.3);
@@ -318,7 +318,7 @@ async fn a_kernel_without_the_helper_is_named_and_refuses() {
     fake.set_capabilities(Capabilities { helpers: BTreeSet::new(), ..Capabilities::everything() });
     let one = Home::started(fake, Store::in_memory().await.unwrap()).await;
     one.set(&ROUTER).await.unwrap();
-    one.appliance.confirm(None).await.unwrap();
+    one.appliance.confirm(None, Author::command_line()).await.unwrap();
     one.set(&[("passthrough.pptp.enabled", "true")]).await.unwrap();
     let status = one.appliance.status().await;
     let pptp = status.passthrough.iter().find(|p| p.name == "pptp").unwrap();
@@ -506,7 +506,7 @@ async fn what_others_change_beside_the_table_is_noticed_and_put_right() {
 
     router.fake.add_chain("foreign");
     assert_eq!(router.appliance.status().await.rules, Rules::Edited);
-    router.appliance.mend_rules().await.unwrap();
+    router.appliance.mend_rules(Author::command_line()).await.unwrap();
     assert_eq!(
         router.appliance.status().await.rules,
         Rules::Loaded,
@@ -520,7 +520,7 @@ async fn a_stop_lets_no_change_begin_after_it() {
     router.appliance.stop().await.unwrap();
     let late = router.set(&[("passthrough.pptp.enabled", "true")]).await.unwrap_err();
     assert!(late.message.contains("stopping"));
-    assert!(router.appliance.mend_rules().await.is_err());
+    assert!(router.appliance.mend_rules(Author::command_line()).await.is_err());
     assert!(router.fake.loaded().unwrap().contains("postern schema 2, deny"));
 }
 
