@@ -114,6 +114,8 @@ pub struct Appliance<K> {
     in_force: watch::Sender<(i64, Settings)>,
     /// VPN sessions as they were last looked at. Locked after `state`, never before.
     watched: Mutex<sessions::Watched>,
+    /// Devices that wait for a server's pairing, in words, and when that was seen.
+    conflicts: std::sync::Mutex<Option<(Instant, Vec<String>)>>,
     /// What goes through the internet port.
     throughput: std::sync::Mutex<throughput::Throughput>,
     /// PPTP calls that servers refused.
@@ -188,6 +190,7 @@ impl<K: Kernel> Appliance<K> {
             told: AtomicBool::default(),
             in_force,
             watched: Mutex::default(),
+            conflicts: std::sync::Mutex::default(),
             throughput: std::sync::Mutex::default(),
             resets: std::sync::Mutex::default(),
             asking: Mutex::default(),

@@ -44,7 +44,7 @@ use daemon::Daemon;
 use error::Problem;
 use login::store::Logins;
 use pages::{
-    account, backup, claim, confirm, devices, diagnose, helpers, history, internet, local_network,
+    account, backup, claim, confirm, devices, diagnose, helpers, history, internet, journal, local_network,
     login as login_page, look_again, mend, overview, passthrough, ports, rules, sessions, switch_on,
 };
 
@@ -74,6 +74,8 @@ pub fn routes() -> Vec<Route> {
         inside("/system/history").get(history::show),
         inside("/system/history/undo").post(history::undo),
         inside("/system/history/go-back").post(history::go_back),
+        inside("/system/journal").get(journal::show),
+        inside("/system/journal/download").get(journal::download),
         inside("/system/account").get(account::show).post(account::save),
         inside("/system/account/end").post(account::end),
         inside("/system/account/end-others").post(account::end_others),

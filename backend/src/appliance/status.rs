@@ -218,6 +218,7 @@ impl<K: Kernel> Appliance<K> {
         notices.extend(truth.notices());
         notices.extend(internet::notices(&internet_state));
         notices.extend(devices::notice(&served.dnsmasq));
+        notices.extend(self.conflicts());
         Status {
             revision: state.revision,
             role: state.settings.role,

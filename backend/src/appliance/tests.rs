@@ -611,3 +611,62 @@ async fn an_import_says_first_what_it_would_change_and_takes_all_or_nothing() {
     import(wanted, false, Some(1)).await.unwrap();
     assert_eq!(router.appliance.settings().1.to_toml(), exported.replace("ports = [1723]", "ports = [1823]"));
 }
+
+/// What the journal says, newest first.
+async fn journal(home: &Home) -> Vec<String> {
+    let page = home.appliance.told(&crate::journal::JournalFilter::default()).await;
+    page.entries.iter().map(|entry| format!("{}: {}", entry.kind.word(), entry.sentence())).collect()
+}
+
+#[tokio::test]
+async fn what_is_done_stands_in_the_journal_with_who_did_it_and_what_became_of_it() {
+    let router = Home::router().await;
+    let page = router.appliance.told(&crate::journal::JournalFilter::default()).await;
+    let changes: Vec<&str> = page.entries[1].changes.iter().map(|change| change.key.as_str()).collect();
+    assert!(changes.contains(&"internet.address"), "{changes:?}");
+    router.set(&[("firewall.ping", "true")]).await.unwrap();
+    router.fake.fail_at(2);
+    router.set(&[("passthrough.pptp.enabled", "true")]).await.unwrap_err();
+    router.fake.fail_at(1000);
+    router.fake.add_chain("foreign");
+    router.appliance.mend_rules(Author::browser(Some([192, 168, 1, 9].into()))).await.unwrap();
+    router.appliance.undo(None, Author::command_line()).await.unwrap();
+    let said = journal(&router).await;
+    let expected = [
+        "change: Root (command line) changed settings, revision",
+        "foreign: Owner (192.168.1.9) put the rules, addresses and kernel settings right again",
+        "failed: Root (command line) wanted to change settings; ",
+        "change: Root (command line) changed settings, revision 2",
+        "trial: Root (command line) confirmed revision 1",
+        "change: Root (command line) changed settings, revision 1, on trial",
+    ];
+    assert_eq!(said.len(), expected.len(), "{said:#?}");
+    for (said, expected) in said.iter().zip(expected) {
+        assert!(said.starts_with(expected), "{said} / {expected}");
+    }
+    assert!(said[0].ends_with(": undo of revision 2"), "{}", said[0]);
+}
+
+#[tokio::test]
+async fn a_trial_that_lapses_and_a_helper_that_is_missing_are_told() {
+    let (fake, store) = (Fake::new(), Store::in_memory().await.unwrap());
+    fake.set_links(vec![link("lan0", 2), link("wan0", 3)]);
+    let home = Home::on_trial_for(Duration::from_millis(10), fake, store, "this boot").await;
+    home.set(&ROUTER).await.unwrap();
+    home.trial_ends().await;
+    let said = journal(&home).await;
+    assert!(
+        said[0].starts_with("trial: Postern took back revision 1: nobody confirmed it in time."),
+        "{said:#?}"
+    );
+
+    let router = Home::router().await;
+    let mut without = Capabilities::everything();
+    without.helpers.remove(&crate::ruleset::Helper::Pptp);
+    router.fake.set_capabilities(without);
+    router.appliance.look_again().await.unwrap();
+    assert_eq!(router.appliance.status().await.notices, [] as [String; 0], "nobody wants it");
+    router.set(&[("passthrough.pptp.enabled", "true")]).await.unwrap();
+    let told = router.appliance.status().await.notices;
+    assert!(told.len() == 1 && told[0].contains("PPTP"), "{told:?}");
+}

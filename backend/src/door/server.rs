@@ -246,7 +246,11 @@ impl<K: Kernel> Server<K> {
                 let settings = if side == Side::Web { settings.masked() } else { settings };
                 Ok(Response::Settings { revision, settings: Box::new(settings) })
             }
-            Request::Status => Ok(Response::Status(Box::new(self.appliance.status().await))),
+            Request::Status => {
+                let mut status = self.appliance.status().await;
+                status.notices.extend(self.logins.notices());
+                Ok(Response::Status(Box::new(status)))
+            }
             Request::Sessions { filter } => {
                 Ok(Response::Sessions(Box::new(self.appliance.sessions(&filter).await?)))
             }
