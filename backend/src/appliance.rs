@@ -8,6 +8,7 @@ mod devices;
 mod diagnosis;
 mod ends;
 mod flows;
+mod happened;
 mod history;
 mod internet;
 mod lacks;
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
+use crate::journal::{By, Journal, JournalKind};
 use crate::kernel::{Kernel, Load};
 use crate::log;
 use crate::ruleset::{self, Capabilities, Feature};
@@ -76,6 +78,11 @@ pub struct Author {
 }
 
 impl Author {
+    /// For the journal.
+    pub(crate) fn by(&self) -> By<'_> {
+        By { who: self.who, via: &self.via }
+    }
+
     /// Root, or a member of group postern, on the command line.
     pub fn command_line() -> Self {
         Self { who: "root", via: "command line".to_owned() }
@@ -92,6 +99,10 @@ impl Author {
 pub struct Appliance<K> {
     kernel: K,
     store: Store,
+    /// What happened.
+    journal: Journal,
+    /// Attempts that the journal has counted already.
+    tallied: std::sync::Mutex<happened::Tally>,
     options: Options,
     started: Instant,
     state: Mutex<State>,
@@ -103,6 +114,8 @@ pub struct Appliance<K> {
     in_force: watch::Sender<(i64, Settings)>,
     /// VPN sessions as they were last looked at. Locked after `state`, never before.
     watched: Mutex<sessions::Watched>,
+    /// Devices that wait for a server's pairing, in words, and when that was seen.
+    conflicts: std::sync::Mutex<Option<(Instant, Vec<String>)>>,
     /// What goes through the internet port.
     throughput: std::sync::Mutex<throughput::Throughput>,
     /// PPTP calls that servers refused.
@@ -167,6 +180,8 @@ impl<K: Kernel> Appliance<K> {
         };
         Ok(Self {
             kernel,
+            journal: Journal::new(store.clone()),
+            tallied: std::sync::Mutex::default(),
             store,
             options,
             started: Instant::now(),
@@ -175,6 +190,7 @@ impl<K: Kernel> Appliance<K> {
             told: AtomicBool::default(),
             in_force,
             watched: Mutex::default(),
+            conflicts: std::sync::Mutex::default(),
             throughput: std::sync::Mutex::default(),
             resets: std::sync::Mutex::default(),
             asking: Mutex::default(),
@@ -197,6 +213,7 @@ impl<K: Kernel> Appliance<K> {
         };
         self.find_lease(&state.settings);
         self.start(&mut state, stale.as_ref()).await;
+        self.note_attempts(&state).await;
         self.publish(&state).await;
     }
 
@@ -211,6 +228,8 @@ impl<K: Kernel> Appliance<K> {
         let why = failed.why.to_string();
         if state.broken.as_ref() != Some(&why) {
             log::incident(&failed.why);
+            let what = format!("could not put the settings into force: {why}");
+            self.journal.note(JournalKind::Failed, By::POSTERN, &what);
             if state.settings.role == Role::Router {
                 self.deny(&state.settings).await;
             }
@@ -259,9 +278,7 @@ impl<K: Kernel> Appliance<K> {
         self.replace(&mut state, wanted, comment, author).await
     }
 
-    /// check → compile → try → save → apply → confirmed, or on trial, or everything as before. Where the rules are all
-    /// that changes, applying is the trial ([`apply::Found::only_rules`]): a revision that nft refuses was saved,
-    /// never counted (only *confirmed* ones do), and is noted as taken back.
+    /// A change, and its line in the journal: what the owner has mistyped is none.
     async fn replace(
         self: &std::sync::Arc<Self>,
         state: &mut State,
@@ -270,8 +287,24 @@ impl<K: Kernel> Appliance<K> {
         author: Author,
     ) -> Result<String, Refusal> {
         if wanted == state.settings {
-            return self.mend(state).await;
+            return self.mend(state, &author).await;
         }
+        let differs = history::differences(&state.settings, &wanted);
+        let done = self.put(state, wanted, comment, &author).await;
+        self.note_change(state, &author, comment, differs, &done);
+        done
+    }
+
+    /// check → compile → try → save → apply → confirmed, or on trial, or everything as before. Where the rules are all
+    /// that changes, applying is the trial ([`apply::Found::only_rules`]): a revision that nft refuses was saved,
+    /// never counted (only *confirmed* ones do), and is noted as taken back.
+    async fn put(
+        self: &std::sync::Arc<Self>,
+        state: &mut State,
+        wanted: Settings,
+        comment: &str,
+        author: &Author,
+    ) -> Result<String, Refusal> {
         let mut wrong = wanted.check();
         wrong.extend(wanted.not_built());
         if !wrong.is_empty() {
@@ -397,14 +430,14 @@ impl<K: Kernel> Appliance<K> {
     }
 
     /// Loads the rules of the settings anew if the kernel holds something else.
-    pub async fn mend_rules(&self) -> Result<String, Refusal> {
+    pub async fn mend_rules(&self, author: Author) -> Result<String, Refusal> {
         let mut state = self.state.lock().await;
         state.refuse_now()?;
-        self.mend(&mut state).await
+        self.mend(&mut state, &author).await
     }
 
     /// Nothing new is wanted: if the kernel holds something else than ours, that is put right.
-    async fn mend(&self, state: &mut State) -> Result<String, Refusal> {
+    async fn mend(&self, state: &mut State, author: &Author) -> Result<String, Refusal> {
         let settings = state.settings.clone();
         let before = state.capabilities.clone();
         self.ask_kernel_again(state, &settings).await?;
@@ -421,8 +454,15 @@ impl<K: Kernel> Appliance<K> {
             if anew { self.learnt(ruleset::KEPT).await.unwrap_or_default() } else { BTreeMap::new() };
         let step = Step { from: Some(&settings), stale: None, to: &settings, anew };
         if let Err(failed) = self.apply(&state.capabilities, step).await {
+            let what = format!("could not put right what is in the kernel: {}", failed.why);
+            self.journal.note(JournalKind::Failed, author.by(), &what);
             return Err(self.after_failure(state, failed).await);
         }
+        self.journal.note(
+            JournalKind::Foreign,
+            author.by(),
+            "put the rules, addresses and kernel settings right again",
+        );
         if rules == Rules::Missing {
             self.recall_learnt(state).await;
         }
@@ -476,6 +516,7 @@ impl<K: Kernel> Appliance<K> {
             state.ending = false;
             return Err(Refusal::failed(&error));
         }
+        self.journal.note(JournalKind::Daemon, Author::command_line().by(), "stopped Postern");
         Ok(said.to_owned())
     }
 
@@ -484,7 +525,19 @@ impl<K: Kernel> Appliance<K> {
         let mut state = self.state.lock().await;
         if !std::mem::replace(&mut state.ending, true) {
             self.keep_learnt(&mut state).await;
+            self.journal.note(
+                JournalKind::Daemon,
+                By::POSTERN,
+                "was told to end; its rules stay in the kernel",
+            );
         }
+        self.note_attempts(&state).await;
+        self.journal.flush().await;
+    }
+
+    /// What happened.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Where the admin page shall listen; a new value whenever that changes.

@@ -1,6 +1,7 @@
 //! The command line: verbs in, one call through the door, words or JSON out.
 
 mod diagnosis;
+mod journal;
 pub mod selftest;
 mod sessions;
 mod show;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use lexopt::prelude::*;
 use postern::appliance::Assignment;
 use postern::door::client::Door;
-use postern::door::messages::{Call, Filter, MAX_IMPORT, Password, Request, Response, Tool};
+use postern::door::messages::{Call, Filter, JournalFilter, MAX_IMPORT, Password, Request, Response, Tool};
 use postern::door::{ADMIN, DIRECTORY};
 
 const HELP: &str = "\
@@ -32,6 +33,8 @@ postern: administration and firewall of a home router
   postern undo [REVISION]            take back what the newest change (or that one) changed
   postern undo --to REVISION         go back to all settings of that revision
   postern history [--limit N]        past revisions, newest first
+  postern journal                    what was done and what happened, newest first [--kind K] [--since T]
+                                     [--filter TEXT] [--skip N] [--limit N] [--follow]; T: 30m, 2h, 7d or 2026-11-21T10:30:00Z
   postern ports [--ask]              the ports of this box; --ask: look on free ones for the provider
   postern devices                    the devices of the home, with their addresses
   postern device add MAC NAME [--address ADDRESS]
@@ -103,6 +106,8 @@ pub enum Verb {
     Follow(Filter),
     /// A ping, a trace or a lookup, until it is over.
     Try(Tool, String),
+    /// The journal's new lines, again and again.
+    FollowJournal(JournalFilter),
     /// Anything else: the answer shows itself.
     Plain(Request),
 }
@@ -139,6 +144,8 @@ struct Typed {
     follow: bool,
     ask: bool,
     address: Option<String>,
+    kind: Option<String>,
+    since: Option<String>,
 }
 
 /// Reads the command line.
@@ -163,6 +170,8 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Command, Usage> {
             Long("filter") => typed.filter = Some(word(parser.value()?)?),
             Long("skip") => typed.skip = Some(parser.value()?.parse()?),
             Long("follow") => typed.follow = true,
+            Long("kind") => typed.kind = Some(word(parser.value()?)?),
+            Long("since") => typed.since = Some(word(parser.value()?)?),
             Value(value) if typed.verb.is_none() => typed.verb = Some(word(value)?),
             Value(value) => typed.words.push(word(value)?),
             _ => return Err(arg.unexpected().into()),
@@ -218,6 +227,10 @@ fn command(typed: Typed) -> Result<Command, Usage> {
             let text = typed.filter.clone().unwrap_or_default();
             let filter = Filter { text, kind: None, skip: typed.skip.unwrap_or(0) as usize, limit };
             if typed.follow { Verb::Follow(filter) } else { Verb::Plain(Request::Sessions { filter }) }
+        }
+        ("journal", []) => {
+            let filter = journal::filter(&typed)?;
+            if typed.follow { Verb::FollowJournal(filter) } else { Verb::Plain(Request::Journal { filter }) }
         }
         ("diagnose", []) => Verb::Plain(Request::Diagnose { device: None }),
         ("diagnose", [device]) => {
@@ -337,6 +350,7 @@ pub async fn ask(door: &Path, json: bool, verb: Verb) -> Result<(), String> {
     let request = match &verb {
         Verb::Follow(filter) => return follow(door, json, filter).await,
         Verb::Try(tool, target) => return tools::run(door, json, *tool, target).await,
+        Verb::FollowJournal(filter) => return journal::follow(door, json, filter).await,
         Verb::Get(_) => Request::Settings,
         Verb::Plain(request) => request.clone(),
     };
@@ -409,6 +423,8 @@ mod tests {
         assert!(wrong(&["status", "now"]).contains("now"));
         assert!(wrong(&["claim"]).contains("--password-stdin"));
         assert!(wrong(&["status", "--frob"]).contains("frob"));
+        assert!(wrong(&["journal", "--kind", "magic"]).contains("attempt"));
+        assert!(wrong(&["journal", "--since", "yesterday"]).contains("2h"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use postern::appliance::{Appliance, Options, TRIAL, memory};
 use postern::door::server::Server;
+use postern::journal::{By, JournalKind};
 use postern::kernel::linux::Linux;
 use postern::kernel::{Kernel, Load, udhcpc};
 use postern::log;
@@ -53,6 +54,12 @@ pub async fn run(state: &Path, door: &Path) -> Result<(), String> {
         }
     };
     let appliance = Arc::new(appliance);
+    let journal = appliance.journal().clone();
+    journal.note(JournalKind::Daemon, By::POSTERN, concat!("started, version ", env!("CARGO_PKG_VERSION")));
+    if let Some(notice) = &store.condition().notice {
+        journal.note(JournalKind::Daemon, By::POSTERN, &format!("found its store damaged. {notice}"));
+    }
+    tokio::spawn(async move { journal.keep().await });
     appliance.boot().await;
     let watched = appliance.clone();
     tokio::spawn(async move { watched.watch().await });

@@ -2,6 +2,7 @@
 //! the one-time code that claims a new box. All of it in the daemon: the web process is assumed hostile.
 
 mod claim_code;
+mod guesses;
 mod password;
 mod throttle;
 mod tickets;
@@ -14,6 +15,7 @@ use crate::appliance::{Refusal, RefusalKind};
 use crate::store::Store;
 
 use claim_code::ClaimCode;
+use guesses::Guesses;
 use password::Hasher;
 use throttle::Throttle;
 use tickets::Tickets;
@@ -25,6 +27,7 @@ pub struct Logins {
     hasher: Hasher,
     code: ClaimCode,
     throttle: Mutex<Throttle>,
+    guesses: Mutex<Guesses>,
     tickets: Mutex<Tickets>,
 }
 
@@ -66,6 +69,7 @@ impl Logins {
             hasher: Hasher::for_this_box(),
             code: ClaimCode::mint(),
             throttle: Mutex::default(),
+            guesses: Mutex::default(),
             tickets: Mutex::default(),
         }
     }
@@ -97,6 +101,7 @@ impl Logins {
         if let Some(code) = code {
             self.admit(source)?;
             if !self.code.matches(code) {
+                lock(&self.guesses).wrong(source, Instant::now());
                 return Err(Refusal::field(
                     RefusalKind::Wrong,
                     "code",
@@ -159,6 +164,11 @@ impl Logins {
         Ok(())
     }
 
+    /// What the owner should know, in words: somebody seems to be guessing.
+    pub fn notices(&self) -> Vec<String> {
+        lock(&self.guesses).notices(Instant::now())
+    }
+
     /// Live logins, newest first.
     pub fn live(&self, idle: Duration) -> Vec<Live> {
         lock(&self.tickets).live(idle, Instant::now())
@@ -186,7 +196,7 @@ impl Logins {
         let looked = looked.await;
         match &looked {
             Ok(true) => lock(&self.throttle).succeeded(source),
-            Ok(false) => {}
+            Ok(false) => lock(&self.guesses).wrong(source, Instant::now()),
             Err(_) => lock(&self.throttle).forgive(source),
         }
         looked
@@ -298,6 +308,8 @@ mod tests {
                 break;
             }
         }
+        let told = logins.notices();
+        assert!(told.is_empty(), "three are no attack, and the others were not looked at: {told:?}");
         assert!(refused.is_some(), "twelve wrong passwords in a row were all looked at");
         assert_eq!(logins.login("correct horse", HERE).await.unwrap_err().kind, RefusalKind::Wait);
         let other = IpAddr::from([192, 168, 1, 102]);

@@ -1,10 +1,11 @@
-//! Where revisions and the account live: one SQLite file in the state directory, safe against power loss.
+//! Where revisions, the account and the journal live: one SQLite file in the state directory, safe against power loss.
 //!
 //! WAL with `synchronous=FULL`: a save that was answered survives a power cut (NORMAL may lose the last commits).
 //! `locking_mode=EXCLUSIVE` before WAL avoids the `-shm` file, whose shared mmap JFFS2 does not have; it also means
 //! that only one daemon can hold the store.
 
 mod account;
+mod journal;
 mod rescue;
 mod revisions;
 
@@ -18,6 +19,7 @@ use sqlx::sqlite::{
     SqlitePoolOptions, SqliteSynchronous,
 };
 
+pub use journal::{JournalEntry, JournalKind};
 pub use rescue::Condition;
 pub use revisions::{Before, Difference, NewRevision, Revision, RevisionState, Stored};
 
@@ -25,7 +27,10 @@ pub use revisions::{Before, Difference, NewRevision, Revision, RevisionState, St
 pub const FILE: &str = "postern.db";
 
 /// Every migration: version, name, text. A test holds this list against the folder.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "init", include_str!("../../migrations/0001_init.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "init", include_str!("../../migrations/0001_init.sql")),
+    (2, "journal", include_str!("../../migrations/0002_journal.sql")),
+];
 
 /// An open store.
 #[derive(Debug, Clone)]
@@ -142,6 +147,10 @@ mod tests {
         assert_eq!(history[0].comment, "for the old office");
         assert_eq!(history[0].differs.len(), 2, "{:?}", history[0].differs);
         assert!(store.password().await.unwrap().unwrap().starts_with("$argon2id$"));
+        sqlx::raw_sql(include_str!("../../migrations/fixtures/0002.sql")).execute(&store.pool).await.unwrap();
+        let journal = store.entries().await.unwrap();
+        assert_eq!((journal[0].times, journal[0].kind), (14, JournalKind::Attempt));
+        assert_eq!(journal[1].changes[0].after, "true");
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::future::pending;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
-use postern::door::messages::{RevisionState, Rules, Trial};
+use postern::door::messages::{JournalKind, RevisionState, Rules, Trial};
 use postern::settings::Role;
 use postern_web::{Config, app, serve};
 
@@ -36,6 +36,20 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 state.save_with_comment(who, via, comment, key, value);
             }
             state.history[1].state = RevisionState::Reverted;
+        }
+        if !says("empty") {
+            let mut attempt = fake::line(
+                9,
+                JournalKind::Attempt,
+                "\u{201c}Laptop\u{201d}",
+                "tried PPTP, which is refused here",
+            );
+            (attempt.times, attempt.until) = (14, attempt.at + 600);
+            state.journal = vec![
+                attempt,
+                fake::line(8, JournalKind::Refused, "somebody", "gave a wrong password"),
+                fake::line(7, JournalKind::Login, "owner", "logged in"),
+            ];
         }
         for source in [[192, 168, 1, 57], [192, 168, 1, 101]] {
             state.log_in(source);

@@ -44,9 +44,9 @@ use daemon::Daemon;
 use error::Problem;
 use login::store::Logins;
 use pages::{
-    access, account, backup, claim, confirm, devices, diagnose, helpers, history, internet, local_network,
-    login as login_page, look_again, mend, overview, passthrough, ports, rules, self_test, sessions,
-    switch_on, tools,
+    access, account, backup, claim, confirm, devices, diagnose, helpers, history, internet, journal,
+    local_network, login as login_page, look_again, mend, overview, passthrough, ports, rules, self_test,
+    sessions, switch_on, tools,
 };
 
 /// Every route, on one screen. `open`: anybody on the local network; `inside`: only with a live login.
@@ -78,6 +78,8 @@ pub fn routes() -> Vec<Route> {
         inside("/system/history/undo").post(history::undo),
         inside("/system/history/go-back").post(history::go_back),
         inside("/system/access").get(access::show).post(access::save),
+        inside("/system/journal").get(journal::show),
+        inside("/system/journal/download").get(journal::download),
         inside("/system/account").get(account::show).post(account::save),
         inside("/system/account/end").post(account::end),
         inside("/system/account/end-others").post(account::end_others),

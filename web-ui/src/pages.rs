@@ -12,6 +12,7 @@ mod edit;
 pub mod helpers;
 pub mod history;
 pub mod internet;
+pub mod journal;
 pub mod local_network;
 pub mod login;
 pub mod look_again;

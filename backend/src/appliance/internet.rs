@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::network::network;
 use super::{Appliance, State};
+use crate::journal::{By, JournalKind};
 use crate::kernel::{Kernel, Load, Observation};
 use crate::log;
 use crate::services::{
@@ -112,7 +113,9 @@ impl<K: Kernel> Appliance<K> {
             internet.failed = None;
             internet.servers_due |= before.as_ref().map(|b| &b.dns) != lease.as_ref().map(|l| &l.dns);
         }
-        tell(before.as_ref(), lease.as_ref());
+        if let Some(what) = tell(before.as_ref(), lease.as_ref()) {
+            self.journal.count(JournalKind::Internet, By::POSTERN, &what, 1, 0);
+        }
         self.tell_servers(settings, true).await;
     }
 
@@ -159,8 +162,26 @@ impl<K: Kernel> Appliance<K> {
         let carrier = link.map(|link| link.carrier);
         let before = std::mem::replace(&mut self.internet().carrier, carrier);
         match (before, carrier) {
-            (None | Some(true), Some(false)) => log::warning("the internet port has no link"),
-            (Some(false), Some(true)) => log::info("the internet port has a link again"),
+            (None | Some(true), Some(false)) => {
+                log::warning("the internet port has no link");
+                self.journal.count(
+                    JournalKind::Internet,
+                    By::POSTERN,
+                    "lost the link of the internet port",
+                    1,
+                    0,
+                );
+            }
+            (Some(false), Some(true)) => {
+                log::info("the internet port has a link again");
+                self.journal.count(
+                    JournalKind::Internet,
+                    By::POSTERN,
+                    "has a link at the internet port again",
+                    1,
+                    0,
+                );
+            }
             _ => return,
         }
         if carrier == Some(true) && settings.internet.mode == Mode::Dhcp {
@@ -207,14 +228,22 @@ fn usable(settings: &Settings, served: &Served) -> Option<InternetLease> {
     served.internet_lease.clone().filter(|lease| lease.clash(settings).is_none())
 }
 
-fn tell(before: Option<&InternetLease>, lease: Option<&InternetLease>) {
+/// Tells the log; what the journal shall say, if there is another address.
+fn tell(before: Option<&InternetLease>, lease: Option<&InternetLease>) -> Option<String> {
     let address = |lease: &InternetLease| lease.address;
-    if before.map(address) != lease.map(address) {
-        log::info(&match lease {
-            Some(lease) => format!("the internet address is {} now", lease.address),
-            None => "the provider lends us no address any more".to_owned(),
-        });
+    if before.map(address) == lease.map(address) {
+        return None;
     }
+    Some(match lease {
+        Some(lease) => {
+            log::info(&format!("the internet address is {} now", lease.address));
+            format!("uses the internet address {} now", lease.address)
+        }
+        None => {
+            log::info("the provider lends us no address any more");
+            "has no internet address any more: the provider lends none".to_owned()
+        }
+    })
 }
 
 /// What the owner should know of it, in words.

@@ -3,7 +3,9 @@
 //! The kernel's whole table is walked for a look, so there is one at a time, it is good for a while, and the looks that nobody
 //! asked for take at most a two-hundredth of the time.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::flows::{UDP, is_device};
@@ -31,6 +33,8 @@ pub(super) struct Watched {
     left_out: u64,
     conntrack: (u64, u64),
     ledger: Ledger,
+    /// Which were open, for the journal.
+    open: super::happened::Open,
 }
 
 impl<K: Kernel> Appliance<K> {
@@ -71,9 +75,21 @@ impl<K: Kernel> Appliance<K> {
         let now = self.started.elapsed().as_millis() as u64;
         let Watched { folded, ledger, .. } = watched;
         ledger.note(folded, now);
+        // Not all were looked at: another time others are, and none of them has opened or ended.
+        if watched.left_out == 0 {
+            watched.open.look(&watched.folded, &self.journal);
+        }
+        let conflicts = conflicts(&watched.folded);
+        *self.conflicts.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), conflicts));
         watched.taken = Some(Instant::now());
         watched.took = begun.elapsed();
         Ok(())
+    }
+
+    /// Who waits for a server's pairing, in words, if somebody has looked lately.
+    pub(super) fn conflicts(&self) -> Vec<String> {
+        let seen = self.conflicts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        seen.filter(|(at, _)| at.elapsed() < EVERY * 3).map(|(_, told)| told).unwrap_or_default()
     }
 
     /// Looks at the sessions now and then, so that a rate can be told when somebody asks. For ever.
@@ -128,6 +144,27 @@ impl<K: Kernel> Appliance<K> {
         watched.taken = None;
         Ok(said)
     }
+}
+
+/// Two devices that want plain IPsec with one server at once: one is paired, the others wait. One line a server, three at most.
+fn conflicts(folded: &[Folded]) -> Vec<String> {
+    let mut waiting: BTreeMap<IpAddr, Vec<String>> = BTreeMap::new();
+    for session in folded.iter().map(|one| &one.session).filter(|session| session.state == State::Waiting) {
+        let device = &session.device;
+        let name = device.name.clone().unwrap_or_else(|| device.address.to_string());
+        waiting.entry(session.server).or_default().push(name);
+    }
+    let told = |(server, devices): (IpAddr, Vec<String>)| {
+        let (who, verb) = match devices.as_slice() {
+            [one] => (one.clone(), "waits"),
+            many => (format!("{} and {} more", many[0], many.len() - 1), "wait"),
+        };
+        format!(
+            "Two devices or more want IPsec without NAT traversal with {server} at once: {who} {verb} until another is paired, \
+             seconds as a rule. NAT traversal at the server would spare them that."
+        )
+    };
+    waiting.into_iter().take(3).map(told).collect()
 }
 
 /// Why not.

@@ -14,6 +14,7 @@ use super::lacks::{Lack, lacks};
 use super::truth::{Truth, helped_flows, named_flows};
 use super::{Appliance, State};
 use crate::clock::Clock;
+use crate::journal::{By, JournalKind};
 use crate::kernel::{Kernel, Observation, SeenLink};
 use crate::log;
 use crate::ruleset::{self, FlowMatch, Helper, Switch};
@@ -224,6 +225,7 @@ impl<K: Kernel> Appliance<K> {
         notices.extend(devices::notice(&served.dnsmasq));
         let clock = Clock::read(&state.settings.system.timezone);
         notices.extend(clock.notice());
+        notices.extend(self.conflicts());
         Status {
             revision: state.revision,
             role: state.settings.role,
@@ -257,6 +259,7 @@ impl<K: Kernel> Appliance<K> {
     /// addresses that the admin page can have. Whoever asks for the status reads the kernel anew in any case.
     pub async fn watch(&self) {
         let mut nurse = devices::Nurse::default();
+        let mut looks = 0_u64;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
@@ -274,6 +277,11 @@ impl<K: Kernel> Appliance<K> {
             }
             if state.broken.is_some() && state.trial.is_none() && self.start(&mut state, None).await {
                 log::info("the settings are in force now");
+                self.journal.note(
+                    JournalKind::Failed,
+                    By::POSTERN,
+                    "has put the settings into force after all",
+                );
                 self.publish(&state).await;
             }
             nurse.look(&self.kernel, &self.services(&state.settings)).await;
@@ -282,6 +290,10 @@ impl<K: Kernel> Appliance<K> {
             self.follow_cable(&state.settings, &seen);
             self.publish_addresses(&state.settings, &seen.links);
             self.note_throughput(&state.settings).await;
+            looks += 1;
+            if looks % ATTEMPTS_EVERY == 1 {
+                self.note_attempts(&state).await;
+            }
             let foreign = match rules(&state, self.loaded(), &seen) {
                 Rules::Edited | Rules::Missing => true,
                 Rules::Loaded => !self.drift(&state.settings, &seen).await.is_empty(),
@@ -292,15 +304,19 @@ impl<K: Kernel> Appliance<K> {
                 log::warning(
                     "somebody else has changed Postern's rules, addresses or kernel settings; \"postern mend\" puts them right",
                 );
+                let what = "saw that somebody else has changed its rules, addresses or kernel settings";
+                self.journal.count(JournalKind::Foreign, By::POSTERN, what, 1, 0);
             }
         }
     }
 }
 
 /// The sets that count who tried what is off, and most elements of each.
-const TRIED: [&str; 4] =
+pub(super) const TRIED: [&str; 4] =
     [Switch::Pptp.tried(), Switch::L2tp.tried(), Switch::Ipsec.tried(), Switch::NatTraversal.tried()];
-const ATTEMPTS: usize = 1024;
+pub(super) const ATTEMPTS: usize = 1024;
+/// In looks: a minute. The kernel remembers an attempt for ten.
+const ATTEMPTS_EVERY: u64 = 20;
 
 /// How often the kernel is looked at. The ruleset's generation number, links and sysctls: under a millisecond.
 const LOOK: Duration = Duration::from_secs(3);

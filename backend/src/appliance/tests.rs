@@ -41,7 +41,7 @@ impl Home {
     async fn router() -> Self {
         let this = Self::fresh().await;
         this.set(&ROUTER).await.unwrap();
-        this.appliance.confirm(None).await.unwrap();
+        this.appliance.confirm(None, Author::command_line()).await.unwrap();
         this
     }
 
@@ -114,9 +114,9 @@ async fn the_first_apply_denies_before_it_sets_addresses_and_stays_on_trial() {
         fresh.appliance.undo(None, Author::command_line()).await.unwrap_err().kind,
         RefusalKind::OnTrial
     );
-    fresh.appliance.confirm(Some(1)).await.unwrap();
+    fresh.appliance.confirm(Some(1), Author::command_line()).await.unwrap();
     assert_eq!(fresh.states().await, [RevisionState::Confirmed]);
-    assert!(fresh.appliance.confirm(None).await.is_ok(), "nothing on trial is fine");
+    assert!(fresh.appliance.confirm(None, Author::command_line()).await.is_ok(), "nothing on trial is fine");
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn what_nobody_confirms_goes_back_by_itself() {
     assert_eq!(fresh.states().await, [RevisionState::Reverted]);
 
     fresh.set(&ROUTER).await.unwrap();
-    fresh.appliance.confirm(None).await.unwrap();
+    fresh.appliance.confirm(None, Author::command_line()).await.unwrap();
     let before = fresh.truth().await;
     fresh.set(&[("local_network.address", "192.168.9.1/24")]).await.unwrap();
     assert_ne!(fresh.truth().await.3, before.3);
@@ -318,7 +318,7 @@ async fn a_kernel_without_the_helper_is_named_and_refuses() {
     fake.set_capabilities(Capabilities { helpers: BTreeSet::new(), ..Capabilities::everything() });
     let one = Home::started(fake, Store::in_memory().await.unwrap()).await;
     one.set(&ROUTER).await.unwrap();
-    one.appliance.confirm(None).await.unwrap();
+    one.appliance.confirm(None, Author::command_line()).await.unwrap();
     one.set(&[("passthrough.pptp.enabled", "true")]).await.unwrap();
     let status = one.appliance.status().await;
     let pptp = status.passthrough.iter().find(|p| p.name == "pptp").unwrap();
@@ -506,7 +506,7 @@ async fn what_others_change_beside_the_table_is_noticed_and_put_right() {
 
     router.fake.add_chain("foreign");
     assert_eq!(router.appliance.status().await.rules, Rules::Edited);
-    router.appliance.mend_rules().await.unwrap();
+    router.appliance.mend_rules(Author::command_line()).await.unwrap();
     assert_eq!(
         router.appliance.status().await.rules,
         Rules::Loaded,
@@ -520,7 +520,7 @@ async fn a_stop_lets_no_change_begin_after_it() {
     router.appliance.stop().await.unwrap();
     let late = router.set(&[("passthrough.pptp.enabled", "true")]).await.unwrap_err();
     assert!(late.message.contains("stopping"));
-    assert!(router.appliance.mend_rules().await.is_err());
+    assert!(router.appliance.mend_rules(Author::command_line()).await.is_err());
     assert!(router.fake.loaded().unwrap().contains("postern schema 2, deny"));
 }
 
@@ -610,4 +610,63 @@ async fn an_import_says_first_what_it_would_change_and_takes_all_or_nothing() {
     assert_eq!(router.truth().await, before);
     import(wanted, false, Some(1)).await.unwrap();
     assert_eq!(router.appliance.settings().1.to_toml(), exported.replace("ports = [1723]", "ports = [1823]"));
+}
+
+/// What the journal says, newest first.
+async fn journal(home: &Home) -> Vec<String> {
+    let page = home.appliance.told(&crate::journal::JournalFilter::default()).await;
+    page.entries.iter().map(|entry| format!("{}: {}", entry.kind.word(), entry.sentence())).collect()
+}
+
+#[tokio::test]
+async fn what_is_done_stands_in_the_journal_with_who_did_it_and_what_became_of_it() {
+    let router = Home::router().await;
+    let page = router.appliance.told(&crate::journal::JournalFilter::default()).await;
+    let changes: Vec<&str> = page.entries[1].changes.iter().map(|change| change.key.as_str()).collect();
+    assert!(changes.contains(&"internet.address"), "{changes:?}");
+    router.set(&[("firewall.ping", "true")]).await.unwrap();
+    router.fake.fail_at(2);
+    router.set(&[("passthrough.pptp.enabled", "true")]).await.unwrap_err();
+    router.fake.fail_at(1000);
+    router.fake.add_chain("foreign");
+    router.appliance.mend_rules(Author::browser(Some([192, 168, 1, 9].into()))).await.unwrap();
+    router.appliance.undo(None, Author::command_line()).await.unwrap();
+    let said = journal(&router).await;
+    let expected = [
+        "change: Root (command line) changed settings, revision",
+        "foreign: Owner (192.168.1.9) put the rules, addresses and kernel settings right again",
+        "failed: Root (command line) wanted to change settings; ",
+        "change: Root (command line) changed settings, revision 2",
+        "trial: Root (command line) confirmed revision 1",
+        "change: Root (command line) changed settings, revision 1, on trial",
+    ];
+    assert_eq!(said.len(), expected.len(), "{said:#?}");
+    for (said, expected) in said.iter().zip(expected) {
+        assert!(said.starts_with(expected), "{said} / {expected}");
+    }
+    assert!(said[0].ends_with(": undo of revision 2"), "{}", said[0]);
+}
+
+#[tokio::test]
+async fn a_trial_that_lapses_and_a_helper_that_is_missing_are_told() {
+    let (fake, store) = (Fake::new(), Store::in_memory().await.unwrap());
+    fake.set_links(vec![link("lan0", 2), link("wan0", 3)]);
+    let home = Home::on_trial_for(Duration::from_millis(10), fake, store, "this boot").await;
+    home.set(&ROUTER).await.unwrap();
+    home.trial_ends().await;
+    let said = journal(&home).await;
+    assert!(
+        said[0].starts_with("trial: Postern took back revision 1: nobody confirmed it in time."),
+        "{said:#?}"
+    );
+
+    let router = Home::router().await;
+    let mut without = Capabilities::everything();
+    without.helpers.remove(&crate::ruleset::Helper::Pptp);
+    router.fake.set_capabilities(without);
+    router.appliance.look_again().await.unwrap();
+    assert_eq!(router.appliance.status().await.notices, [] as [String; 0], "nobody wants it");
+    router.set(&[("passthrough.pptp.enabled", "true")]).await.unwrap();
+    let told = router.appliance.status().await.notices;
+    assert!(told.len() == 1 && told[0].contains("PPTP"), "{told:?}");
 }

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::apply::Step;
-use super::{Appliance, Refusal, RefusalKind, State};
+use super::{Appliance, Author, Refusal, RefusalKind, State};
+use crate::journal::{By, JournalKind};
 use crate::kernel::{Kernel, Network};
 use crate::log;
 use crate::settings::{Role, Settings};
@@ -21,7 +22,7 @@ pub(super) struct OnTrial {
 
 impl<K: Kernel> Appliance<K> {
     /// Keeps what is on trial. With nothing on trial it is done already.
-    pub async fn confirm(&self, revision: Option<i64>) -> Result<String, Refusal> {
+    pub async fn confirm(&self, revision: Option<i64>, author: Author) -> Result<String, Refusal> {
         let mut state = self.state.lock().await;
         let Some(trial) = &state.trial else {
             return Ok("Nothing is on trial; the settings are kept.".to_owned());
@@ -35,6 +36,7 @@ impl<K: Kernel> Appliance<K> {
         let id = trial.revision;
         self.store.mark(id, RevisionState::Confirmed).await.map_err(|e| Refusal::failed(&e))?;
         state.trial = None;
+        self.journal.note(JournalKind::Trial, author.by(), &format!("confirmed revision {id}"));
         Ok("These settings are kept.".to_owned())
     }
 
@@ -48,6 +50,8 @@ impl<K: Kernel> Appliance<K> {
             {
                 let said = this.go_back(&mut state, trial.back_to, &trial.before).await;
                 log::warning(&format!("revision {revision} was not confirmed in time. {said}"));
+                let what = format!("took back revision {revision}: nobody confirmed it in time. {said}");
+                this.journal.note(JournalKind::Trial, By::POSTERN, &what);
             }
         });
     }
@@ -113,6 +117,8 @@ impl<K: Kernel> Appliance<K> {
             }
             self.store.mark(id, RevisionState::Reverted).await.map_err(failed)?;
             log::info(&format!("revision {id} was not confirmed before the restart; it was taken back"));
+            let what = format!("took back revision {id}: nobody confirmed it before the restart");
+            self.journal.note(JournalKind::Trial, By::POSTERN, &what);
             newest = newest.or(unfinished.map(|u| u.settings));
         }
     }

@@ -192,11 +192,20 @@ impl Truth<'_> {
         );
         all.extend(self.ports());
         all.extend(self.many_clients().reason);
+        all.extend(self.helpers_missing());
         let (entries, most) = self.seen.conntrack;
         if most > 0 && entries * 5 > most * 4 {
             all.push(format!("The connection table is {} % full.", entries * 100 / most));
         }
         all
+    }
+
+    /// Helpers that are switched on and that this kernel lacks.
+    fn helpers_missing(&self) -> Vec<String> {
+        let State { settings, capabilities, .. } = self.state;
+        let lacks = |helper: &Helper| helper.wanted(settings) && !capabilities.knows(*helper);
+        let wanted = Helper::ALL.into_iter().filter(|_| settings.role == Role::Router);
+        wanted.filter(lacks).map(|helper| missing(Feature::Helper(helper))).collect()
     }
 
     fn ports(&self) -> Vec<String> {

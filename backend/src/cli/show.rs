@@ -56,6 +56,8 @@ pub fn answer(answer: &Response, json: bool) -> Result<String, String> {
         Response::Status(status) => in_words(status),
         Response::Sessions(page) if json => as_json(page)?,
         Response::Sessions(page) => super::sessions::in_words(page),
+        Response::Journal(page) if json => as_json(page)?,
+        Response::Journal(page) => super::journal::in_words(page),
         Response::Diagnosis(diagnosis) if json => as_json(diagnosis)?,
         Response::Diagnosis(diagnosis) => super::diagnosis::in_words(diagnosis),
         Response::History { revisions } if json => as_json(revisions)?,

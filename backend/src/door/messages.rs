@@ -12,6 +12,7 @@ pub use crate::appliance::{
 };
 pub use crate::clock::Clock;
 pub use crate::diagnosis::{Action, Cause, Diagnosis, Party, Step};
+pub use crate::journal::{JournalEntry, JournalFilter, JournalKind, JournalPage};
 pub use crate::kernel::SeenLink;
 pub use crate::ruleset::{Feature, Helper};
 pub use crate::selftest::{Outcome, Subject, Tested};
@@ -177,6 +178,12 @@ pub enum Request {
         /// At most so many, 1 to 200.
         limit: u32,
     },
+    /// What was done to the box, by whom, and what happened to it; a page of it. Answer: [`Response::Journal`].
+    Journal {
+        /// Which.
+        #[serde(default)]
+        filter: JournalFilter,
+    },
     /// The ruleset that would be loaded. Answer: [`Response::Text`].
     Rules,
     /// Compiles and tries the ruleset with `nft --check`. Answer: [`Response::Done`], also with what the kernel lacks.
@@ -262,6 +269,8 @@ pub enum Response {
         /// Newest first.
         revisions: Vec<Revision>,
     },
+    /// The journal.
+    Journal(Box<JournalPage>),
     /// What an import would change.
     Differences {
         /// Key by key; empty: nothing.

@@ -18,6 +18,7 @@ use super::messages::{
 };
 use super::selftest::SelfTests;
 use crate::appliance::{Appliance, Author, Imported};
+use crate::journal::{By, Journal, JournalKind};
 use crate::kernel::Kernel;
 use crate::log;
 use crate::login::{Logins, Ticket};
@@ -172,21 +173,33 @@ impl<K: Kernel> Server<K> {
             Request::Greeting => return self.greeting().await,
             Request::Claim { code, password } => {
                 let code = (side == Side::Web).then_some(code.as_str());
-                let ticket = self.logins.claim(code, &password.0, source).await?;
+                let tried = self.logins.claim(code, &password.0, source).await;
+                self.note_login(side, source, &tried, "gave a wrong claim code");
+                let ticket = tried?;
                 match side {
                     Side::Admin => {
                         // The command line keeps no login.
                         self.logins.logout(&ticket);
                         log::info("this box was claimed by root on the command line");
+                        self.journal().note(JournalKind::Login, Author::command_line().by(), "took this box");
                     }
-                    Side::Web => log::info(&format!("this box was claimed from {source}")),
+                    Side::Web => {
+                        log::info(&format!("this box was claimed from {source}"));
+                        let author = Author::browser(Some(source));
+                        self.journal().note(JournalKind::Login, author.by(), "took this box");
+                    }
                 }
                 return Ok(Response::Ticket { ticket });
             }
             Request::Login { password } => {
                 let tried = self.logins.login(&password.0, source).await;
+                self.note_login(side, source, &tried, "gave a wrong password");
                 match &tried {
-                    Ok(_) => log::info(&format!("login from {source}")),
+                    Ok(_) => {
+                        log::info(&format!("login from {source}"));
+                        let author = Author::browser(Some(source));
+                        self.journal().note(JournalKind::Login, author.by(), "logged in");
+                    }
                     Err(refusal) if refusal.kind == RefusalKind::Wrong => {
                         log::warning(&format!("wrong password from {source}"));
                     }
@@ -226,6 +239,7 @@ impl<K: Kernel> Server<K> {
         match call.request {
             Request::Logout => {
                 self.logins.logout(call.ticket.as_deref().unwrap_or_default());
+                self.journal().note(JournalKind::Login, author.by(), "logged out");
                 done("You are logged out.".to_owned())
             }
             Request::ClaimCode => {
@@ -238,7 +252,11 @@ impl<K: Kernel> Server<K> {
                 let settings = if side == Side::Web { settings.masked() } else { settings };
                 Ok(Response::Settings { revision, settings: Box::new(settings) })
             }
-            Request::Status => Ok(Response::Status(Box::new(self.appliance.status().await))),
+            Request::Status => {
+                let mut status = self.appliance.status().await;
+                status.notices.extend(self.logins.notices());
+                Ok(Response::Status(Box::new(status)))
+            }
             Request::Sessions { filter } => {
                 Ok(Response::Sessions(Box::new(self.appliance.sessions(&filter).await?)))
             }
@@ -258,15 +276,16 @@ impl<K: Kernel> Server<K> {
             Request::EndSession { id } => {
                 let ended = self.appliance.end_session(&id).await?;
                 log::info(&format!("{} ended a VPN session", author.who));
+                self.journal().note(JournalKind::Change, author.by(), "ended a VPN session");
                 done(ended)
             }
             Request::Change { base_revision, patch, comment } => {
                 done(self.appliance.change(base_revision, &patch, &comment, author).await?)
             }
-            Request::Confirm { revision } => done(self.appliance.confirm(revision).await?),
+            Request::Confirm { revision } => done(self.appliance.confirm(revision, author).await?),
             Request::Undo { revision } => done(self.appliance.undo(revision, author).await?),
             Request::GoBack { revision } => done(self.appliance.go_back_to(revision, author).await?),
-            Request::Mend => done(self.appliance.mend_rules().await?),
+            Request::Mend => done(self.appliance.mend_rules(author).await?),
             Request::LookAgain => done(self.appliance.look_again().await?),
             Request::Export => {
                 let (_, settings) = self.appliance.settings();
@@ -286,10 +305,13 @@ impl<K: Kernel> Server<K> {
                 }
             }
             Request::Password { .. } | Request::Logins | Request::EndLogin { .. } => {
-                self.answer_account(call, side).await
+                self.answer_account(call, side, &author).await
             }
             Request::History { limit } => {
                 Ok(Response::History { revisions: self.appliance.history(limit).await? })
+            }
+            Request::Journal { filter } => {
+                Ok(Response::Journal(Box::new(self.appliance.told(&filter).await)))
             }
             Request::Ports { ask } => Ok(Response::Ports { ports: self.appliance.ports(ask).await? }),
             Request::Devices => {
@@ -314,18 +336,24 @@ impl<K: Kernel> Server<K> {
         }
     }
 
-    async fn answer_account(&self, call: Call, side: Side) -> Result<Response, Refusal> {
+    async fn answer_account(&self, call: Call, side: Side, author: &Author) -> Result<Response, Refusal> {
         let source = call.source.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let ticket = call.ticket.as_deref().unwrap_or_default();
         let done = |message: &str| Ok(Response::Done { message: message.to_owned() });
         match call.request {
             Request::Password { old, new } => {
                 let old = (side == Side::Web).then_some((old.0.as_str(), ticket));
-                self.logins.change_password(old, &new.0, source).await?;
+                let changed = self.logins.change_password(old, &new.0, source).await;
+                self.note_login(side, source, &changed, "gave a wrong old password");
+                changed?;
+                self.journal().note(JournalKind::Login, author.by(), "changed the password");
                 log::info("the password was changed; every other login has ended");
                 done("The password is changed. Every other login has ended.")
             }
-            Request::EndLogin { id } if self.logins.end(id) => done("That login has ended."),
+            Request::EndLogin { id } if self.logins.end(id) => {
+                self.journal().note(JournalKind::Login, author.by(), "ended another login");
+                done("That login has ended.")
+            }
             Request::EndLogin { .. } => done("That login had ended already."),
             _ => {
                 let logins = self.logins.live(self.idle()).into_iter();
@@ -339,6 +367,21 @@ impl<K: Kernel> Server<K> {
                 Ok(Response::Logins { logins: logins.collect() })
             }
         }
+    }
+
+    fn journal(&self) -> &Journal {
+        self.appliance.journal()
+    }
+
+    /// A password or code that was refused: counted, for an attacker makes as many as he likes.
+    fn note_login<T>(&self, side: Side, source: IpAddr, tried: &Result<T, Refusal>, wrong: &str) {
+        let what = match tried.as_ref().err().map(|refusal| refusal.kind) {
+            Some(RefusalKind::Wrong) => wrong,
+            Some(RefusalKind::Wait) => "had to wait after wrong passwords",
+            _ => return,
+        };
+        let via = if side == Side::Web { source.to_string() } else { "command line".to_owned() };
+        self.journal().count(JournalKind::Refused, By { who: "somebody", via: &via }, what, 1, 0);
     }
 
     /// How long a login may idle.

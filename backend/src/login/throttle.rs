@@ -34,7 +34,7 @@ pub(super) struct Throttle {
 }
 
 /// A host owns its whole IPv6 /64, so that is what is counted.
-fn counted(source: IpAddr) -> IpAddr {
+pub(super) fn counted(source: IpAddr) -> IpAddr {
     match source {
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
             Some(v4) => IpAddr::V4(v4),

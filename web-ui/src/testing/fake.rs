@@ -7,8 +7,9 @@ use std::sync::{Mutex, MutexGuard};
 use async_trait::async_trait;
 use postern::door::messages::{
     Assignment, Attempt, Call, Cause, Clock, Diagnosis, Effect, Greeting, Helper, HelperState, InternetState,
-    KnownDevice, Lack, LiveLogin, ManyClients, Party, Port, Protocol, Refusal, RefusalKind, Report, Request,
-    Response, Revision, Rules, SelfTest, Session, Status, Step, Trial,
+    JournalEntry, JournalFilter, JournalKind, JournalPage, KnownDevice, Lack, LiveLogin, ManyClients, Party,
+    Port, Protocol, Refusal, RefusalKind, Report, Request, Response, Revision, Rules, SelfTest, Session,
+    Status, Step, Trial,
 };
 use postern::kernel::SeenLink;
 use postern::services::Service;
@@ -55,6 +56,8 @@ pub struct State {
     pub notices: Vec<String>,
     pub attempts: Vec<Attempt>,
     pub sessions: Vec<Session>,
+    /// Newest first.
+    pub journal: Vec<JournalEntry>,
     pub verdict: Diagnosis,
     pub tried: Option<Report>,
     pub self_test: SelfTest,
@@ -96,6 +99,22 @@ pub fn attempt(key: &str, title: &str, can_switch_on: bool) -> Attempt {
         times: 3,
         last_seconds: 20,
         can_switch_on,
+    }
+}
+
+/// A line of the journal, of 2026-11-18 11:06 UTC.
+pub fn line(id: i64, kind: JournalKind, who: &str, what: &str) -> JournalEntry {
+    let (at, via) = (1_795_000_000, "192.168.1.23".to_owned());
+    JournalEntry {
+        id,
+        at,
+        until: at,
+        times: 1,
+        kind,
+        who: who.into(),
+        via,
+        what: what.into(),
+        changes: Vec::new(),
     }
 }
 
@@ -209,6 +228,7 @@ impl Fake {
             attempts: Vec::new(),
             sessions: Vec::new(),
             self_test: SelfTest::default(),
+            journal: Vec::new(),
             verdict: healthy(),
             tried: None,
             ended: Vec::new(),
@@ -283,6 +303,30 @@ impl State {
         self.password = new.to_owned();
         self.tickets.retain(|ticket, _| ticket == ours);
         done("The password is changed. Every other login has ended.")
+    }
+
+    /// As the daemon selects, as far as the pages can tell.
+    fn journal(&self, filter: &JournalFilter) -> JournalPage {
+        let fits = |line: &&JournalEntry| {
+            filter.kind.is_none_or(|kind| kind == line.kind)
+                && filter.since.is_none_or(|since| line.until >= since)
+                && line.who.contains(&filter.text.to_lowercase())
+        };
+        let fitting: Vec<JournalEntry> = self.journal.iter().filter(fits).cloned().collect();
+        let skipped = filter.skip.min(fitting.len());
+        let count = |kind| self.journal.iter().filter(|line| line.kind == kind).count();
+        JournalPage {
+            total: self.journal.len(),
+            matching: fitting.len(),
+            skipped,
+            entries: fitting.into_iter().skip(skipped).take(filter.limit).collect(),
+            kinds: JournalKind::ALL
+                .into_iter()
+                .map(|kind| (kind, count(kind)))
+                .filter(|one| one.1 > 0)
+                .collect(),
+            unwritten: None,
+        }
     }
 
     fn protocol(&self, at: usize, name: &str, on: bool) -> Protocol {
@@ -478,6 +522,7 @@ impl Daemon for Fake {
             Request::History { limit } => {
                 Response::History { revisions: state.history.iter().take(limit as usize).cloned().collect() }
             }
+            Request::Journal { filter } => Response::Journal(Box::new(state.journal(&filter))),
             Request::Undo { revision } => state.undo(revision),
             Request::GoBack { revision } => state.go_back(revision),
             Request::Export => Response::Text { text: state.settings.masked().to_toml() },

@@ -27,7 +27,7 @@ async fn router() -> (Fake, Arc<Appliance<Fake>>) {
         set("internet.mtu", "1400"),
     ];
     appliance.change(None, &wanted, "", Author::command_line()).await.unwrap();
-    appliance.confirm(None).await.unwrap();
+    appliance.confirm(None, Author::command_line()).await.unwrap();
     (fake, appliance)
 }
 

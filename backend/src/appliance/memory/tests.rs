@@ -41,7 +41,7 @@ impl Dir {
         let store = Store::in_memory().await.unwrap();
         let home = Home::started(Fake::new(), store.clone()).await;
         home.set(&ROUTER).await.unwrap();
-        home.appliance.confirm(None).await.unwrap();
+        home.appliance.confirm(None, crate::appliance::Author::command_line()).await.unwrap();
         Self(path, store)
     }
 

@@ -84,3 +84,18 @@ async fn the_two_are_held_off_before_the_entries_go_and_only_those_of_that_sessi
     assert_eq!(refused.kind, RefusalKind::Invalid);
     assert_eq!(appliance.sessions(&Filter::default()).await.unwrap().total, 2);
 }
+
+#[tokio::test]
+async fn who_waits_for_a_servers_pairing_is_an_alarm_and_only_as_long_as_somebody_does() {
+    let (fake, appliance) = router().await;
+    fake.set_entries(vec![tunnel(101, 4500), tunnel(102, 4500)]);
+    appliance.sessions(&Filter::default()).await.unwrap();
+    assert!(!appliance.status().await.notices.join(" ").contains("at once"));
+    let mut folded = appliance.watched.lock().await.folded.clone();
+    folded[1].session.state = State::Waiting;
+    folded[1].session.device.name = Some("Laptop".into());
+    let told = conflicts(&folded);
+    assert!(told.len() == 1 && told[0].contains("203.0.113.10 at once: Laptop waits"), "{told:?}");
+    folded[0].session.state = State::Waiting;
+    assert!(conflicts(&folded)[0].contains("and 1 more wait until"), "{:?}", conflicts(&folded));
+}
