@@ -61,6 +61,7 @@ pub fn routes() -> Vec<Route> {
         inside("/vpn-sessions/end").post(sessions::end),
         inside("/diagnose").get(diagnose::show),
         inside("/switch-on").post(switch_on::save),
+        inside("/allow-device").post(switch_on::allow),
         inside("/network/internet").get(internet::show).post(internet::save),
         inside("/network/internet/move-home").post(internet::move_home),
         inside("/network/ports").get(ports::show).post(ports::save),

@@ -14,7 +14,7 @@ fn unable() -> Capabilities {
 }
 
 /// A good router document with these changes.
-fn with(changes: &[(&str, &str)]) -> Settings {
+pub(in crate::ruleset) fn with(changes: &[(&str, &str)]) -> Settings {
     let mut settings = router();
     for (key, value) in changes {
         set(&mut settings, key, value).unwrap();
@@ -24,7 +24,7 @@ fn with(changes: &[(&str, &str)]) -> Settings {
 }
 
 /// The rules of one chain, in order.
-fn chain(ruleset: &Ruleset, name: &str) -> Vec<String> {
+pub(in crate::ruleset) fn chain(ruleset: &Ruleset, name: &str) -> Vec<String> {
     let text = ruleset.to_string();
     let (_, rules) = text.split_once("flush table inet postern\n").unwrap();
     let inside = rules.lines().skip_while(|line| *line != format!("\tchain {name} {{")).skip(1);
@@ -58,6 +58,17 @@ fn all_rulesets() -> Vec<Ruleset> {
                     set(&mut settings, key, "true").unwrap();
                 }
                 set(&mut settings, "firewall.ipv6_ipsec", "strict").unwrap();
+            }
+            if combination & 16 != 0 {
+                for (key, value) in [
+                    ("passthrough.devices", "02:00:00:00:01:01,02:00:00:00:01:02"),
+                    ("passthrough.priority", "02:00:00:00:01:01"),
+                    ("passthrough.session_limit.pptp", "1"),
+                    ("passthrough.session_limit.l2tp", "20"),
+                    ("passthrough.session_limit.ipsec", "1000"),
+                ] {
+                    set(&mut settings, key, value).unwrap();
+                }
             }
             rulesets.push(compile(&settings, &able()));
             rulesets.push(compile(&settings, &unable()));

@@ -10,7 +10,6 @@
 
 use super::internet::Mode;
 use super::names::{DmzHost, Spi};
-use super::passthrough::{Allowed, Limit};
 use super::{FieldError, Role, Settings};
 
 impl Settings {
@@ -31,7 +30,6 @@ impl Settings {
         when(self.role == Role::Companion, "role", companion);
         if self.role == Role::Router {
             self.internet_not_built(&mut when);
-            self.passthrough_not_built(&mut when);
             self.firewall_not_built(&mut when);
         }
         missing
@@ -44,19 +42,6 @@ impl Settings {
             "internet.mode",
             "PPPoE is not built yet: this release can use internet.mode=dhcp or static.",
         );
-    }
-
-    fn passthrough_not_built(&self, when: &mut impl FnMut(bool, &str, &str)) {
-        let passthrough = &self.passthrough;
-        let everyone = "Choosing devices is not built yet: leave it at everyone.";
-        when(passthrough.devices != Allowed::Everyone, "passthrough.devices", everyone);
-        let nobody_first = "Priorities are not built yet: leave the list empty.";
-        when(!passthrough.priority.is_empty(), "passthrough.priority", nobody_first);
-        let limits = &passthrough.session_limit;
-        for (name, limit) in [("pptp", limits.pptp), ("l2tp", limits.l2tp), ("ipsec", limits.ipsec)] {
-            let key = format!("passthrough.session_limit.{name}");
-            when(limit != Limit::None, &key, "Session limits are not built yet: leave it at none.");
-        }
     }
 
     fn firewall_not_built(&self, when: &mut impl FnMut(bool, &str, &str)) {
@@ -107,9 +92,6 @@ mod tests {
         for (key, value) in [
             ("role", "companion"),
             ("internet.mode", "pppoe"),
-            ("passthrough.devices", "3c:52:82:1a:0b:7f"),
-            ("passthrough.priority", "3c:52:82:1a:0b:7f"),
-            ("passthrough.session_limit.l2tp", "3"),
             ("helpers.sane", "true"),
             ("firewall.spi", "off until 2026-11-21T10:30:00Z"),
             ("firewall.dmz", "192.168.1.20 until 2026-11-21T10:30:00Z"),

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use postern::door::messages::{
-    Assignment, Attempt, Call, Cause, Diagnosis, Effect, Greeting, Helper, HelperState, InternetState,
+    Assignment, Attempt, Barrier, Call, Cause, Diagnosis, Effect, Greeting, Helper, HelperState, InternetState,
     KnownDevice, Lack, LiveLogin, ManyClients, Party, Port, Protocol, Refusal, RefusalKind, Request,
     Response, Revision, Rules, Session, Status, Step, Trial,
 };
@@ -94,6 +94,7 @@ pub fn attempt(key: &str, title: &str, can_switch_on: bool) -> Attempt {
         times: 3,
         last_seconds: 20,
         can_switch_on,
+        barrier: Barrier::Off,
     }
 }
 
