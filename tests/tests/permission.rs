@@ -82,7 +82,10 @@ fn only_chosen_devices_pass_and_the_others_are_refused_at_once_and_named() {
     for kind in TUNNELS {
         answered(&lab, "laptop2", kind, v4);
     }
-    assert!(!postern.ok(&["status"]).contains("this device may not use it"), "who is allowed now is not told of");
+    assert!(
+        !postern.ok(&["status"]).contains("this device may not use it"),
+        "who is allowed now is not told of"
+    );
 }
 
 #[test]
@@ -125,7 +128,9 @@ fn a_withdrawn_permission_ends_a_live_call_and_live_tunnels_within_a_second_and_
     let left: Vec<&str> = entries
         .lines()
         .filter(|line| line.contains(&format!("src={} ", address("laptop1"))))
-        .filter(|line| ["dport=500 ", "dport=4500 ", "dport=1701 ", "dport=1723 "].iter().any(|p| line.contains(p)))
+        .filter(|line| {
+            ["dport=500 ", "dport=4500 ", "dport=1701 ", "dport=1723 "].iter().any(|p| line.contains(p))
+        })
         .collect();
     assert!(left.is_empty(), "{left:#?}");
     drop(echo);
@@ -187,9 +192,8 @@ fn at_the_limit_only_a_new_session_is_refused_and_a_place_gets_free_when_one_end
     refused(&lab, "phone", Kind::Udp(4500), to);
     drop(second);
     forgotten(&lab, "laptop2");
-    let free = wait::until(FREE, || {
-        (lab.host("phone").probe(Kind::Udp(4500), to).answered == 1).then_some(())
-    });
+    let free =
+        wait::until(FREE, || (lab.host("phone").probe(Kind::Udp(4500), to).answered == 1).then_some(()));
     assert!(free.is_some(), "{}", lab.router().ok(&["nft", "list", "table", "inet", "postern"]));
     refused(&lab, "laptop2", Kind::Udp(4500), to);
 }

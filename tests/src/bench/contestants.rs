@@ -93,7 +93,8 @@ pub(super) fn all(postern: &Postern) -> Vec<Contestant> {
 
 /// So many devices may use passthrough; the sender is none of them, so each of its new flows is looked up and dispatched.
 fn chosen(count: u32) -> String {
-    let devices: Vec<_> = (0..count).map(|n| format!("06:00:00:00:{:02x}:{:02x}", n / 256, n % 256)).collect();
+    let devices: Vec<_> =
+        (0..count).map(|n| format!("06:00:00:00:{:02x}:{:02x}", n / 256, n % 256)).collect();
     format!("passthrough.devices={}", devices.join(","))
 }
 
