@@ -14,6 +14,7 @@ mod internet;
 mod lacks;
 pub mod memory;
 mod network;
+mod places;
 mod ports;
 mod refusal;
 mod sentences;
@@ -24,6 +25,7 @@ mod tests;
 mod throughput;
 mod trial;
 mod truth;
+mod withdrawn;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -49,7 +51,7 @@ pub use ports::{Port, Use};
 pub use refusal::{Refusal, RefusalKind};
 use trial::{OnTrial, needs_trial};
 
-pub use attempts::Attempt;
+pub use attempts::{Attempt, Barrier};
 pub use lacks::Lack;
 pub use status::{Effect, HelperState, ManyClients, Protocol, Rules, Status, Trial};
 

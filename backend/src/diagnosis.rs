@@ -82,6 +82,10 @@ pub enum Cause {
     SwitchedOff,
     /// It is on, but this kernel lacks the helper.
     HelperMissing,
+    /// The device is not one of those that may use passthrough.
+    DeviceNotAllowed,
+    /// As many sessions as are allowed were there.
+    SessionLimit,
     /// The call was open before PPTP was switched on.
     MustRedial,
     /// The server answered the call with a reset.
@@ -156,6 +160,11 @@ pub enum Action {
         key: String,
         /// As people call it.
         title: String,
+    },
+    /// Let this device use passthrough.
+    AllowDevice {
+        /// Its hardware address.
+        mac: String,
     },
     /// End this session, so that its program dials again.
     EndSession {

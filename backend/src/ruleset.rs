@@ -33,13 +33,14 @@ use std::fmt;
 use crate::settings::names::IfName;
 use crate::settings::{Role, Settings};
 
-pub use attempts::{REMEMBERED, Switch, tried_by};
+pub use attempts::{REMEMBERED, Switch, Vpn, tried_by};
 pub use capabilities::{Capabilities, Feature};
 pub use deny::deny;
 pub use ended::hold_off;
 pub use helpers::Helper;
 pub use passthrough::{CONFIRMED, KEPT, learns};
-pub use passthrough::{PassthroughFlows, ended_by, let_in_ended_by, passthrough_flows};
+pub use passthrough::{PassthroughFlows, ended_by, let_in_ended_by, passed_flows, passthrough_flows};
+pub use passthrough::{Places, pair_of, places, withdrawn};
 pub use sysctls::sysctls;
 pub use table::{ABOUT, Counter, SCHEMA};
 

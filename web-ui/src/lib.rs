@@ -64,6 +64,7 @@ pub fn routes() -> Vec<Route> {
         inside("/tools").get(tools::show).post(tools::save),
         inside("/diagnose/self-test").get(self_test::show).post(self_test::begin),
         inside("/switch-on").post(switch_on::save),
+        inside("/allow-device").post(switch_on::allow),
         inside("/network/internet").get(internet::show).post(internet::save),
         inside("/network/internet/move-home").post(internet::move_home),
         inside("/network/ports").get(ports::show).post(ports::save),

@@ -1,4 +1,4 @@
-//! Who tried what is switched off, from what the refusing rules have counted.
+//! Who tried what is refused, from what the refusing rules have counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -7,18 +7,35 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use crate::kernel::Element;
-use crate::ruleset::{Helper, REMEMBERED, Switch, tried_by};
+use crate::ruleset::{self, Helper, Places, REMEMBERED, Switch, Vpn, tried_by};
 use crate::sessions::{Device, device};
+use crate::settings::passthrough::Allowed;
 use crate::settings::{Settings, keys};
 
 /// Most that are told of.
 const TOLD: usize = 20;
 
+/// What stood in the way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Barrier {
+    /// It is switched off, or this kernel lacks the helper.
+    #[default]
+    Off,
+    /// The device is not one of `passthrough.devices`.
+    NotAllowed,
+    /// As many sessions as `passthrough.session_limit` allows were there.
+    Limit,
+}
+
 /// A device that tried what is refused, within the last ten minutes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// What it tried: the key of the switch, for example `passthrough.pptp.enabled`.
+    /// The key of the setting that refuses it, for example `passthrough.pptp.enabled`.
     pub key: String,
+    /// Why it is refused.
+    #[serde(default)]
+    pub barrier: Barrier,
     /// As people call it, for example `PPTP`.
     pub title: String,
     /// Who.
@@ -42,7 +59,7 @@ impl Attempt {
             || self.device.address.to_string(),
             |name| format!("{name} ({})", self.device.address),
         );
-        let times = match (self.key.as_str() == Switch::Pptp.key(), self.times) {
+        let times = match (self.title.as_str() == Switch::Pptp.title(), self.times) {
             (true, 1) => "once".to_owned(),
             (true, n) => format!("{n} times"),
             (false, 1) => "with 1 packet".to_owned(),
@@ -52,9 +69,11 @@ impl Attempt {
             0..60 => "in the last minute".to_owned(),
             s => format!("{} minute{} ago", s / 60, if s / 60 == 1 { "" } else { "s" }),
         };
-        let why = match self.can_switch_on {
-            true => "it is switched off here",
-            false => "this kernel lacks what it needs",
+        let why = match (self.barrier, self.can_switch_on) {
+            (Barrier::Off, true) => "it is switched off here",
+            (Barrier::Off, false) => "this kernel lacks what it needs",
+            (Barrier::NotAllowed, _) => "this device may not use it",
+            (Barrier::Limit, _) => "as many sessions as allowed were there",
         };
         format!("{who} tried {} {times}, to {}, {ago}; {why}.", self.title, self.server)
     }
@@ -62,37 +81,80 @@ impl Attempt {
 
 /// The newest first.
 pub(super) fn attempts(elements: &BTreeMap<&'static str, Vec<Element>>, state: &State) -> Vec<Attempt> {
-    let mut devices: BTreeMap<(&'static str, Ipv4Addr, [u8; 6]), Attempt> = BTreeMap::new();
+    let mut devices: BTreeMap<(String, &'static str, Ipv4Addr, [u8; 6]), Attempt> = BTreeMap::new();
     let mut called = BTreeSet::new();
-    for tried in Switch::ALL {
-        // While IPsec is off, NAT traversal is off with it, whatever its own switch says.
-        let ipsec = state.settings.passthrough.ipsec.enabled;
-        let switch = if tried == Switch::NatTraversal && !ipsec { Switch::Ipsec } else { tried };
-        for element in elements.get(tried.tried()).into_iter().flatten() {
+    for Tried { set, key, title, barrier, can_switch_on } in tried(state) {
+        for element in elements.get(set).into_iter().flatten() {
             let Some((mac, address, server)) = tried_by(&element.key) else { continue };
             let rest = element.rest_ms.unwrap_or_default() / 1000;
             let last_seconds = REMEMBERED.saturating_sub(rest);
             let times = element.counted.map_or(0, |counted| counted.packets);
-            let one = devices.entry((switch.key(), address, mac)).or_insert_with(|| Attempt {
-                key: switch.key().to_owned(),
-                title: switch.title().to_owned(),
+            let one = devices.entry((key.clone(), title, address, mac)).or_insert_with(|| Attempt {
+                key: key.clone(),
+                barrier,
+                title: title.to_owned(),
                 device: device(address.into(), Some(spelled(mac))),
                 server,
                 servers: 0,
                 times: 0,
                 last_seconds: u64::MAX,
-                can_switch_on: can_switch_on(switch, state),
+                can_switch_on,
             });
             if last_seconds < one.last_seconds {
                 (one.server, one.last_seconds) = (server, last_seconds);
             }
-            one.servers += u32::from(called.insert((switch.key(), address, mac, server)));
+            one.servers += u32::from(called.insert((key.clone(), title, address, mac, server)));
             one.times += times;
         }
     }
     let mut all: Vec<Attempt> = devices.into_values().filter(|one| one.times > 0).collect();
+    // Who was allowed since is not told of.
+    let allowed = |one: &Attempt| match (&state.settings.passthrough.devices, one.barrier) {
+        (Allowed::Only(devices), Barrier::NotAllowed) => one
+            .device
+            .mac
+            .as_deref()
+            .and_then(|mac| mac.parse().ok())
+            .is_some_and(|mac| devices.contains(&mac)),
+        _ => false,
+    };
+    all.retain(|one| !allowed(one));
     all.sort_by_key(|one| one.last_seconds);
     all.truncate(TOLD);
+    all
+}
+
+/// One set, and what an element of it says.
+struct Tried {
+    set: &'static str,
+    key: String,
+    title: &'static str,
+    barrier: Barrier,
+    can_switch_on: bool,
+}
+
+/// What is not refused any more is not told of.
+fn tried(state: &State) -> Vec<Tried> {
+    let passthrough = &state.settings.passthrough;
+    let mut all = Vec::new();
+    for tried in Switch::ALL {
+        // While IPsec is off, NAT traversal is off with it, whatever its own switch says.
+        let off_with_it = tried == Switch::NatTraversal && !passthrough.ipsec.enabled;
+        let switch = if off_with_it { Switch::Ipsec } else { tried };
+        let (key, title) = (switch.key().to_owned(), switch.title());
+        let can_switch_on = can_switch_on(switch, state);
+        all.push(Tried { set: tried.tried(), key, title, barrier: Barrier::Off, can_switch_on });
+    }
+    let refusing =
+        |set, key, vpn: Vpn, barrier| Tried { set, key, title: vpn.title(), barrier, can_switch_on: false };
+    if let Allowed::Only(_) = passthrough.devices {
+        let key = || "passthrough.devices".to_owned();
+        all.extend(Vpn::ALL.map(|vpn| refusing(vpn.denied_hosts(), key(), vpn, Barrier::NotAllowed)));
+    }
+    for Places { vpn, .. } in ruleset::places(&state.settings) {
+        let key = format!("passthrough.session_limit.{}", vpn.name());
+        all.push(refusing(vpn.limited_hosts(), key, vpn, Barrier::Limit));
+    }
     all
 }
 

@@ -8,6 +8,7 @@ use super::flows::is_open;
 use super::lacks::title;
 use crate::kernel::Flow;
 use crate::ruleset::Helper;
+use crate::settings::passthrough::Allowed;
 use crate::settings::{Role, Settings, keys};
 
 /// One or two sentences.
@@ -25,6 +26,7 @@ pub(super) fn after(before: &Settings, now: &Settings, applied: &Applied) -> Str
     said.extend(switched("PPTP", was.pptp.enabled, is.pptp.enabled, in_effect));
     said.extend(switched("L2TP", was.l2tp.enabled, is.l2tp.enabled, in_effect));
     said.extend(switched("IPsec", was.ipsec.enabled, is.ipsec.enabled, in_effect));
+    said.extend(who(before, now).filter(|_| in_effect));
     for helper in Helper::ALL.into_iter().filter(|helper| *helper != Helper::Pptp) {
         said.extend(helper_switched(helper, before, now));
     }
@@ -53,6 +55,15 @@ fn switched(name: &str, was: bool, is: bool, in_effect: bool) -> Option<String> 
         (_, true, false) => Some(format!("{name} passthrough will be on once this box has a role.")),
         (_, false, false) => Some(format!("{name} passthrough will be off once this box has a role.")),
     }
+}
+
+fn who(before: &Settings, now: &Settings) -> Option<String> {
+    let devices = &now.passthrough.devices;
+    (before.passthrough.devices != *devices).then(|| match devices {
+        Allowed::Everyone => "Every device may use VPN passthrough.".to_owned(),
+        Allowed::Only(devices) if devices.len() == 1 => "Only 1 device may use VPN passthrough.".to_owned(),
+        Allowed::Only(devices) => format!("Only {} devices may use VPN passthrough.", devices.len()),
+    })
 }
 
 fn helper_switched(helper: Helper, before: &Settings, now: &Settings) -> Option<String> {

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::journal::{By, JournalKind};
 use crate::kernel::{Kernel, Observation, SeenLink};
 use crate::log;
-use crate::ruleset::{self, FlowMatch, Helper, Switch};
+use crate::ruleset::{self, FlowMatch, Helper, Switch, Vpn};
 use crate::services::Service;
 use crate::sessions::Sample;
 use crate::settings::Role;
@@ -285,6 +285,8 @@ impl<K: Kernel> Appliance<K> {
                 self.publish(&state).await;
             }
             nurse.look(&self.kernel, &self.services(&state.settings)).await;
+            // What could not be given back now is tried again in three seconds, and times out in the end.
+            let _ = self.free_places(&state.settings).await;
             self.follow_lease(&state).await;
             let Ok(seen) = self.kernel.observe(&[]).await else { continue };
             self.follow_cable(&state.settings, &seen);
@@ -311,9 +313,19 @@ impl<K: Kernel> Appliance<K> {
     }
 }
 
-/// The sets that count who tried what is off, and most elements of each.
-pub(super) const TRIED: [&str; 4] =
-    [Switch::Pptp.tried(), Switch::L2tp.tried(), Switch::Ipsec.tried(), Switch::NatTraversal.tried()];
+/// The sets that count who tried what is refused, and most elements of each.
+pub(super) const TRIED: [&str; 10] = [
+    Switch::Pptp.tried(),
+    Switch::L2tp.tried(),
+    Switch::Ipsec.tried(),
+    Switch::NatTraversal.tried(),
+    Vpn::Pptp.denied_hosts(),
+    Vpn::L2tp.denied_hosts(),
+    Vpn::Ipsec.denied_hosts(),
+    Vpn::Pptp.limited_hosts(),
+    Vpn::L2tp.limited_hosts(),
+    Vpn::Ipsec.limited_hosts(),
+];
 pub(super) const ATTEMPTS: usize = 1024;
 /// In looks: a minute. The kernel remembers an attempt for ten.
 const ATTEMPTS_EVERY: u64 = 20;

@@ -26,7 +26,7 @@ fn link(name: &str, index: u32) -> SeenLink {
 }
 
 pub(super) struct Home {
-    fake: Fake,
+    pub(super) fake: Fake,
     store: Store,
     pub(super) appliance: Arc<Appliance<Fake>>,
 }
@@ -38,7 +38,7 @@ impl Home {
         Self::started(fake, Store::in_memory().await.unwrap()).await
     }
 
-    async fn router() -> Self {
+    pub(super) async fn router() -> Self {
         let this = Self::fresh().await;
         this.set(&ROUTER).await.unwrap();
         this.appliance.confirm(None, Author::command_line()).await.unwrap();
@@ -255,7 +255,7 @@ async fn a_stale_page_and_wrong_words_change_nothing() {
     assert_eq!(router.truth().await, before);
 }
 
-fn flow(protocol: u8, server_port: u16, helper: Option<&str>) -> Flow {
+pub(super) fn flow(protocol: u8, server_port: u16, helper: Option<&str>) -> Flow {
     Flow {
         protocol,
         client: "192.168.1.101".parse().unwrap(),

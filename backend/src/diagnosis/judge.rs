@@ -8,7 +8,7 @@ mod way_back;
 use std::net::IpAddr;
 
 use super::{Action, Case, Cause, Diagnosis, Internet, Party, Reset, Step};
-use crate::appliance::{Attempt, Rules};
+use crate::appliance::{Attempt, Barrier, Rules};
 use crate::sessions::{Kind, Part, Session, State, Traffic, device};
 
 use way_back::no_way_back;
@@ -151,24 +151,39 @@ fn candidates(case: &Case<'_>) -> Vec<(u64, Diagnosis)> {
 }
 
 fn refused_here(one: &Attempt) -> Diagnosis {
-    let mut said = match one.can_switch_on {
-        true => says(
+    let mut said = match (one.barrier, one.can_switch_on) {
+        (Barrier::NotAllowed, _) => says(
+            Cause::DeviceNotAllowed,
+            &format!("This device may not use {}", one.title),
+            &one.sentence(),
+            "Allow it if it is one of yours, then dial again. A device that changes its MAC address is another one each time: switch \
+             that off on the device for this network.",
+        ),
+        (Barrier::Limit, _) => says(
+            Cause::SessionLimit,
+            &format!("Every place for {} is taken", one.title),
+            &one.sentence(),
+            "End a session that nobody needs (VPN sessions shows them), or raise the limit on the page VPN Passthrough; then dial again.",
+        ),
+        (Barrier::Off, true) => says(
             Cause::SwitchedOff,
             &format!("{} is switched off here", one.title),
             &one.sentence(),
             &format!("Switch {} on if you want it, then dial again.", one.title),
         ),
-        false => says(
+        (Barrier::Off, false) => says(
             Cause::HelperMissing,
             &format!("This kernel lacks what {} needs", one.title),
             &one.sentence(),
             "VPN Passthrough names the package to install. Then look again, and dial again.",
         ),
     };
-    said.action = Some(match one.can_switch_on {
-        true => Action::SwitchOn { key: one.key.clone(), title: one.title.clone() },
-        false => Action::LookAgain,
-    });
+    said.action = match (one.barrier, one.can_switch_on) {
+        (Barrier::Off, true) => Some(Action::SwitchOn { key: one.key.clone(), title: one.title.clone() }),
+        (Barrier::Off, false) => Some(Action::LookAgain),
+        (Barrier::NotAllowed, _) => one.device.mac.clone().map(|mac| Action::AllowDevice { mac }),
+        (Barrier::Limit, _) => None,
+    };
     said.device = Some(one.device.clone());
     said.server = Some(IpAddr::V4(one.server));
     said.steps = vec![

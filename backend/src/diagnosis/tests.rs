@@ -1,4 +1,5 @@
 use super::*;
+use crate::appliance::Barrier;
 use crate::sessions::{Kind, Part, State, Traffic, device};
 
 const NOW: i64 = 1_800_000_000;
@@ -66,6 +67,7 @@ fn attempt(ago: u64, can_switch_on: bool) -> Attempt {
         times: 3,
         last_seconds: ago,
         can_switch_on,
+        barrier: Barrier::Off,
     }
 }
 

@@ -43,6 +43,26 @@ pub(super) fn read(
     Ok(found)
 }
 
+/// At most `most` elements of one. Blocking.
+pub(super) fn read_one(set: &str, most: usize) -> Result<Vec<Element>, Error> {
+    let refused = |source| Error::Netlink { what: "show what the rules have learnt".into(), source };
+    let mut socket = Socket::netfilter().map_err(refused)?;
+    one(&mut socket, set, most).map_err(refused)
+}
+
+/// Takes out what is there of `elements`, one at a time: one that has timed out meanwhile keeps none of the others. Blocking.
+pub(super) fn remove(set: &str, elements: &[Element]) -> Result<(), Error> {
+    let refused = |source| Error::Netlink { what: "forget what the rules have learnt".into(), source };
+    let mut socket = Socket::netfilter().map_err(refused)?;
+    for element in elements {
+        match send(&mut socket, NFT_MSG_DELSETELEM, set, std::slice::from_ref(element)) {
+            Err(e) if e.raw_os_error() != Some(Errno::NOENT.raw_os_error()) => return Err(refused(e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn one(socket: &mut Socket, set: &str, most: usize) -> io::Result<Vec<Element>> {
     let request = Request::list(NFT_MSG_GETSETELEM, &[INET, 0, 0, 0])
         .word(NFTA_SET_ELEM_LIST_TABLE, NAME)

@@ -40,6 +40,7 @@ struct Memory {
     entries: Entries,
     carried: Option<(Counter, Counter)>,
     elements: BTreeMap<String, Vec<Element>>,
+    neighbours: Vec<Neighbour>,
 }
 
 impl Fake {
@@ -114,6 +115,11 @@ impl Fake {
     /// Tells `event` to whoever listens. False: nobody does, or has heard too little of what was told before.
     pub fn play(&self, event: Event) -> bool {
         self.memory().listener.as_ref().is_some_and(|listener| listener.try_send(event).is_ok())
+    }
+
+    /// The neighbours there shall be.
+    pub fn set_neighbours(&self, neighbours: Vec<Neighbour>) {
+        self.memory().neighbours = neighbours;
     }
 
     /// The links there shall be to see.
@@ -233,7 +239,7 @@ impl Kernel for Fake {
     }
 
     async fn neighbours(&self) -> Result<Vec<Neighbour>, Error> {
-        Ok(Vec::new())
+        Ok(self.memory().neighbours.clone())
     }
 
     async fn end(&self, flows: &[Flow]) -> Result<usize, Error> {
@@ -272,6 +278,19 @@ impl Kernel for Fake {
             (set, all.take(most).cloned().collect())
         };
         Ok(sets.iter().copied().map(of).collect())
+    }
+
+    async fn elements_of(&self, set: &str, most: usize) -> Result<Vec<Element>, Error> {
+        let memory = self.note("elements".into()).await?;
+        Ok(memory.elements.get(set).into_iter().flatten().take(most).cloned().collect())
+    }
+
+    async fn unlearn(&self, set: &str, elements: &[Element]) -> Result<(), Error> {
+        let mut memory = self.note(format!("unlearn {}", elements.len())).await?;
+        if let Some(known) = memory.elements.get_mut(set) {
+            known.retain(|one| !elements.iter().any(|gone| gone.key == one.key));
+        }
+        Ok(())
     }
 
     async fn carried(&self, _: &IfName) -> Option<(Counter, Counter)> {

@@ -137,6 +137,16 @@ impl Kernel for Linux {
         blocking(move || elements::read(&sets, most)).await
     }
 
+    async fn elements_of(&self, set: &str, most: usize) -> Result<Vec<Element>, Error> {
+        let set = set.to_owned();
+        blocking(move || elements::read_one(&set, most)).await
+    }
+
+    async fn unlearn(&self, set: &str, elements: &[Element]) -> Result<(), Error> {
+        let (set, elements) = (set.to_owned(), elements.to_vec());
+        blocking(move || elements::remove(&set, &elements)).await
+    }
+
     async fn carried(&self, device: &IfName) -> Option<(Counter, Counter)> {
         carried::of(device.as_str())
     }

@@ -5,13 +5,19 @@
 
 mod ipsec;
 mod l2tp;
+mod permission;
+mod places;
 mod pptp;
+#[cfg(test)]
+mod tests;
 
 use super::table::{Chain, Counter, Table};
 use super::{Capabilities, FlowMatch, Sides, Switch, ended, helpers};
 use crate::settings::{Role, Settings};
 
 pub use ipsec::many_clients::{CONFIRMED, KEPT};
+pub use permission::withdrawn;
+pub use places::{Places, pair_of, places};
 
 /// Whether the rules of these settings learn whose IPsec packets are.
 pub fn learns(settings: &Settings, capabilities: &Capabilities) -> bool {
@@ -57,7 +63,10 @@ fn parts(settings: &Settings, capabilities: &Capabilities) -> Vec<Part> {
 
 pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, capabilities: &Capabilities) {
     let parts = parts(settings, capabilities);
+    permission::rules(table, settings, &parts, learns(settings, capabilities));
     ended::rules(table);
+    let passes = |part: &Part| matches!(part.fate, Fate::Passed(_));
+    places::rules(table, settings, |vpn| parts.iter().any(|part| part.switch.vpn() == vpn && passes(part)));
     if ipsec::many_clients::wanted(&settings.passthrough.ipsec, capabilities) {
         // Whoever began: a server that speaks first to its client is in the client's zone too.
         for (from, to) in [(Chain::PassthroughOut, Chain::IpsecOut), (Chain::PassthroughIn, Chain::IpsecIn)] {
@@ -124,28 +133,37 @@ const DIRECTIONS: [(&str, &str); 2] = [("original", "dport"), ("reply", "sport")
 ///
 /// Protocols without ports are caught whoever began: a PPTP server may send the first GRE packet of a call.
 fn dispatch(table: &mut Table, parts: &[Part]) {
-    for (from, (direction, port)) in [Chain::PassthroughOut, Chain::PassthroughIn].into_iter().zip(DIRECTIONS)
-    {
-        let to = |part: &Part| if from == Chain::PassthroughOut { part.chains.0 } else { part.chains.1 };
-        for part in parts {
-            for protocol in [TCP, UDP] {
-                let ports = ports(&part.flows, protocol);
-                if !ports.is_empty() {
-                    let rule =
-                        format!("{} {port} {{ {ports} }} ct direction {direction}", transport(protocol));
-                    table.rule(from, format!("{rule} goto {}", to(part)), "by the server's port");
-                }
-            }
-            // Numbers and no names: nft looks most names up in /etc/protocols, which a small system may not have.
-            let without = part.flows.iter().filter(|flow| flow.server_port.is_none());
-            let protocols: Vec<String> = without.map(|flow| flow.protocol.to_string()).collect();
-            if !protocols.is_empty() {
-                let rule = format!("meta l4proto {{ {} }} goto {}", protocols.join(", "), to(part));
-                table.rule(from, rule, "by the protocol: 47 GRE, 115 L2TPv3, 50 ESP, 51 AH");
+    let [(original, dport), (reply, sport)] = DIRECTIONS;
+    towards(table, Chain::PassthroughOut, parts, original, dport, |part| part.chains.0);
+    towards(table, Chain::PassthroughIn, parts, reply, sport, |part| part.chains.1);
+    ipsec::authentication_header_over_ipv6(table);
+}
+
+/// The dispatch of one chain.
+fn towards<'a>(
+    table: &mut Table,
+    from: Chain,
+    parts: impl IntoIterator<Item = &'a Part>,
+    direction: &str,
+    port: &str,
+    to: impl Fn(&Part) -> Chain,
+) {
+    for part in parts {
+        for protocol in [TCP, UDP] {
+            let ports = ports(&part.flows, protocol);
+            if !ports.is_empty() {
+                let rule = format!("{} {port} {{ {ports} }} ct direction {direction}", transport(protocol));
+                table.rule(from, format!("{rule} goto {}", to(part)), "by the server's port");
             }
         }
+        // Numbers and no names: nft looks most names up in /etc/protocols, which a small system may not have.
+        let without = part.flows.iter().filter(|flow| flow.server_port.is_none());
+        let protocols: Vec<String> = without.map(|flow| flow.protocol.to_string()).collect();
+        if !protocols.is_empty() {
+            let rule = format!("meta l4proto {{ {} }} goto {}", protocols.join(", "), to(part));
+            table.rule(from, rule, "by the protocol: 47 GRE, 115 L2TPv3, 50 ESP, 51 AH");
+        }
     }
-    ipsec::authentication_header_over_ipv6(table);
 }
 
 fn transport(protocol: u8) -> &'static str {
@@ -225,6 +243,11 @@ pub fn ended_by(before: &Settings, after: &Settings, capabilities: &Capabilities
         }
     }
     ended
+}
+
+/// The conntrack entries of what passes at all, whoever may use it.
+pub fn passed_flows(settings: &Settings, capabilities: &Capabilities) -> Vec<FlowMatch> {
+    by_fate(settings, capabilities).0
 }
 
 /// The conntrack entries of IPv6 that the internet began, was let in with and may not begin any more.

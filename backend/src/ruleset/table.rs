@@ -27,12 +27,19 @@ pub(super) enum Chain {
     Forward,
     PassthroughOut,
     PassthroughIn,
+    PassthroughDenied,
+    PptpDenied,
+    L2tpDenied,
+    IpsecDenied,
     PptpOut,
+    PptpPlaces,
     PptpIn,
     L2tpOut,
+    L2tpPlaces,
     L2tpIn,
     L2tpLearn,
     IpsecOut,
+    IpsecPlaces,
     IpsecIn,
     NatTraversalOut,
     NatTraversalIn,
@@ -59,7 +66,7 @@ pub(super) enum Chain {
 }
 
 impl Chain {
-    pub(super) const ALL: [Self; 38] = [
+    pub(super) const ALL: [Self; 45] = [
         Self::About,
         Self::Zone,
         Self::ZoneEsp,
@@ -69,12 +76,19 @@ impl Chain {
         Self::Forward,
         Self::PassthroughOut,
         Self::PassthroughIn,
+        Self::PassthroughDenied,
+        Self::PptpDenied,
+        Self::L2tpDenied,
+        Self::IpsecDenied,
         Self::PptpOut,
+        Self::PptpPlaces,
         Self::PptpIn,
         Self::L2tpOut,
+        Self::L2tpPlaces,
         Self::L2tpIn,
         Self::L2tpLearn,
         Self::IpsecOut,
+        Self::IpsecPlaces,
         Self::IpsecIn,
         Self::NatTraversalOut,
         Self::NatTraversalIn,
@@ -107,6 +121,13 @@ impl Chain {
             Self::Forward => "forward",
             Self::PassthroughOut => "passthrough_out",
             Self::PassthroughIn => "passthrough_in",
+            Self::PassthroughDenied => "passthrough_denied",
+            Self::PptpDenied => "pptp_denied",
+            Self::L2tpDenied => "l2tp_denied",
+            Self::IpsecDenied => "ipsec_denied",
+            Self::PptpPlaces => "pptp_places",
+            Self::L2tpPlaces => "l2tp_places",
+            Self::IpsecPlaces => "ipsec_places",
             Self::PptpOut => "pptp_out",
             Self::PptpIn => "pptp_in",
             Self::L2tpOut => "l2tp_out",
@@ -290,6 +311,7 @@ pub(super) struct Table {
     about: String,
     helpers: Vec<Helper>,
     learnt: Vec<Learnt>,
+    declared: Vec<String>,
     forgotten: Vec<Learnt>,
     rules: BTreeMap<Chain, Vec<String>>,
 }
@@ -302,6 +324,7 @@ impl Table {
             about: about.clone(),
             helpers: Vec::new(),
             learnt: Vec::new(),
+            declared: Vec::new(),
             forgotten: Vec::new(),
             rules: BTreeMap::new(),
         };
@@ -318,6 +341,11 @@ impl Table {
     pub(super) fn learnt(&mut self, learnt: &[Learnt]) {
         debug_assert!(learnt.iter().all(|one| one.why.len() <= LONGEST_COMMENT));
         self.learnt.extend(learnt);
+    }
+
+    /// Declares a set that the settings have a say in, as it is written inside the table.
+    pub(super) fn declare(&mut self, set: String) {
+        self.declared.push(set);
     }
 
     /// Declares sets and maps, and empties them.
@@ -347,6 +375,7 @@ impl Table {
             writeln!(text, "\tcounter {} {{\n\t\tcomment \"{}\"\n\t}}", counter.name(), counter.counts())?;
         }
         self.learnt.iter().try_for_each(|one| write!(text, "{one}"))?;
+        self.declared.iter().try_for_each(|one| text.write_str(one))?;
         for chain in Chain::ALL {
             writeln!(text, "\tchain {chain} {{")?;
             if let Some(hook) = chain.hook() {

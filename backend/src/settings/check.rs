@@ -202,6 +202,8 @@ impl Settings {
         // A listed port is refused while its protocol is off. These carry the web, names and the clock.
         const PPTP_NEVER: &[u16] = &[22, 53, 80, 443, 853];
         const L2TP_NEVER: &[u16] = &[53, 67, 68, 123, 443, 853];
+        // More than there are in a home. The whole document must fit into a frame of the door (64 KiB), 20 bytes each.
+        const DEVICES: usize = 1024;
         let passthrough = &self.passthrough;
         for port in passthrough.pptp.ports.iter() {
             let everyday = PPTP_NEVER.contains(&port.number());
@@ -219,9 +221,9 @@ impl Settings {
         }
         if let Allowed::Only(macs) = &passthrough.devices {
             errors.when(macs.is_empty(), "passthrough.devices", Allowed::NOBODY);
-            errors.list("passthrough.devices", macs, 256);
+            errors.list("passthrough.devices", macs, DEVICES);
         }
-        errors.list("passthrough.priority", &passthrough.priority, 256);
+        errors.list("passthrough.priority", &passthrough.priority, DEVICES);
     }
 
     fn check_devices_and_forwards(&self, errors: &mut Errors) {

@@ -5,10 +5,9 @@
 //!
 //! | key | until it is built |
 //! |---|---|
-//! | `access.https_port`, `system.timezone` | kept |
+//! | `access.https_port` | kept |
 
 use super::names::{DmzHost, Spi};
-use super::passthrough::{Allowed, Limit};
 use super::{FieldError, Role, Settings};
 
 impl Settings {
@@ -28,23 +27,9 @@ impl Settings {
         let companion = "The companion role is not built yet: this release can only be the whole router.";
         when(self.role == Role::Companion, "role", companion);
         if self.role == Role::Router {
-            self.passthrough_not_built(&mut when);
             self.firewall_not_built(&mut when);
         }
         missing
-    }
-
-    fn passthrough_not_built(&self, when: &mut impl FnMut(bool, &str, &str)) {
-        let passthrough = &self.passthrough;
-        let everyone = "Choosing devices is not built yet: leave it at everyone.";
-        when(passthrough.devices != Allowed::Everyone, "passthrough.devices", everyone);
-        let nobody_first = "Priorities are not built yet: leave the list empty.";
-        when(!passthrough.priority.is_empty(), "passthrough.priority", nobody_first);
-        let limits = &passthrough.session_limit;
-        for (name, limit) in [("pptp", limits.pptp), ("l2tp", limits.l2tp), ("ipsec", limits.ipsec)] {
-            let key = format!("passthrough.session_limit.{name}");
-            when(limit != Limit::None, &key, "Session limits are not built yet: leave it at none.");
-        }
     }
 
     fn firewall_not_built(&self, when: &mut impl FnMut(bool, &str, &str)) {
@@ -94,9 +79,6 @@ mod tests {
     fn what_would_have_an_effect_is_refused_beside_its_key() {
         for (key, value) in [
             ("role", "companion"),
-            ("passthrough.devices", "3c:52:82:1a:0b:7f"),
-            ("passthrough.priority", "3c:52:82:1a:0b:7f"),
-            ("passthrough.session_limit.l2tp", "3"),
             ("helpers.sane", "true"),
             ("firewall.spi", "off until 2026-11-21T10:30:00Z"),
             ("firewall.dmz", "192.168.1.20 until 2026-11-21T10:30:00Z"),

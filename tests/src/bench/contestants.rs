@@ -84,7 +84,18 @@ pub(super) fn all(postern: &Postern) -> Vec<Contestant> {
     for (name, count) in [("all on, rule with set of 1", 1), ("all on, rule with set of 1k", MANY)] {
         all.push(contestant(name, &format!("{everything}\n{}", looked_up(count))));
     }
+    for (name, count) in [("all on, 1 device chosen", 1), ("all on, 1,000 chosen", MANY)] {
+        postern.set(&[&chosen(count)]);
+        all.push(contestant(name, &postern.ok(&["rules"])));
+    }
     all
+}
+
+/// So many devices may use passthrough; the sender is none of them, so each of its new flows is looked up and dispatched.
+fn chosen(count: u32) -> String {
+    let devices: Vec<_> =
+        (0..count).map(|n| format!("06:00:00:00:{:02x}:{:02x}", n / 256, n % 256)).collect();
+    format!("passthrough.devices={}", devices.join(","))
 }
 
 fn contestant(name: &str, rules: &str) -> Contestant {

@@ -174,6 +174,7 @@ mod tests {
         assert!(!browser.body.contains("<b>"));
         for (action, form) in [
             (Action::SwitchOn { key: "passthrough.pptp.enabled".into(), title: "PPTP".into() }, "/switch-on"),
+            (Action::AllowDevice { mac: "3c:52:82:1a:0b:7f".into() }, "/allow-device"),
             (Action::EndSession { id: "pptp-1".into() }, "/vpn-sessions/end"),
             (Action::Mend, "/mend"),
             (Action::LookAgain, "/look-again"),

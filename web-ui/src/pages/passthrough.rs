@@ -6,10 +6,11 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
 use postern::door::messages::{Feature, Helper, ManyClients};
-use postern::settings::passthrough::Allowed;
-use postern::settings::{Role, Settings};
+use postern::settings::Role;
+use postern::settings::names::Mac;
 
 use super::conflict::Clash;
+use super::devices::{self, Line};
 use super::edit::{self, newest};
 use super::look_again::Able;
 use super::mend;
@@ -44,7 +45,8 @@ struct PassthroughPage {
     many_clients: ManyClients,
     held_back: Vec<String>,
     able: Able,
-    who: String,
+    devices: Vec<Line>,
+    devices_left_out: u32,
     takes_effect: &'static str,
 }
 
@@ -52,7 +54,7 @@ struct PassthroughPage {
 pub async fn show(admin: Admin) -> Result<Response, Problem> {
     let (revision, settings) = newest(&admin).await?;
     let form = PassthroughForm::of(revision, &settings);
-    Ok(html(StatusCode::OK, &PassthroughPage::new(&admin, form, &settings).await))
+    Ok(html(StatusCode::OK, &PassthroughPage::new(&admin, form).await?))
 }
 
 /// Saves what was changed. Whatever is refused comes back as the same page with what was typed.
@@ -61,7 +63,7 @@ pub async fn save(
     AdminForm(mut form): AdminForm<PassthroughForm>,
 ) -> Result<Response, Problem> {
     let Some(refused) = edit::save(&admin, &mut form).await? else { return Ok(see_other(HERE)) };
-    let mut page = PassthroughPage::new(&admin, form, &refused.settings).await;
+    let mut page = PassthroughPage::new(&admin, form).await?;
     page.chrome.error = true;
     page.refused = refused.message;
     page.errors = refused.errors;
@@ -105,9 +107,16 @@ fn held_back(seen: &ManyClients) -> Vec<String> {
 }
 
 impl PassthroughPage {
-    async fn new(admin: &Admin, form: PassthroughForm, settings: &Settings) -> Self {
+    /// Whether the device of this line of the list is ticked.
+    fn ticked(&self, line: &Line) -> bool {
+        line.mac.parse::<Mac>().is_ok_and(|device| self.form.ticked(&device))
+    }
+
+    async fn new(admin: &Admin, mut form: PassthroughForm) -> Result<Self, Problem> {
         let status = &admin.status;
-        Self {
+        let (devices, devices_left_out) = devices::lines(admin).await?;
+        form.others_than(&devices.iter().filter_map(|line| line.mac.parse().ok()).collect());
+        Ok(Self {
             chrome: admin.chrome(HERE).await,
             form,
             errors: Errors::default(),
@@ -131,11 +140,9 @@ impl PassthroughPage {
                 status,
                 |lack| !matches!(lack.feature, Feature::Helper(helper) if helper != Helper::Pptp),
             ),
-            who: match &settings.passthrough.devices {
-                Allowed::Everyone => "Every device on the local network.".into(),
-                Allowed::Only(macs) => format!("Only {} chosen devices on the local network.", macs.len()),
-            },
-        }
+            devices,
+            devices_left_out,
+        })
     }
 }
 

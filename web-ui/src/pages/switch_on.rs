@@ -1,9 +1,13 @@
-//! `/switch-on`: switches on what a device tried while it was off. The button stands in the notice that tells of the attempt.
+//! `/switch-on`: switches on what a device tried while it was off. `/allow-device`: lets a device use passthrough that tried and
+//! may not. The buttons stand in the notice that tells of the attempt.
 
 use axum::response::Response;
-use postern::door::messages::{Assignment, Attempt, Request as Ask};
+use postern::door::messages::{Assignment, Attempt, Barrier, Request as Ask};
+use postern::settings::names::Mac;
+use postern::settings::passthrough::Allowed;
 use serde::Deserialize;
 
+use super::edit::newest;
 use crate::error::Problem;
 use crate::form::AdminForm;
 use crate::login::Admin;
@@ -17,14 +21,17 @@ pub struct Tried {
     pub key: Option<String>,
     /// As people call it.
     pub title: String,
+    /// The device to allow; none: that is not what is in the way.
+    pub allow: Option<String>,
 }
 
-/// What devices tried that is off.
+/// What devices tried that is refused.
 pub fn tried(attempts: &[Attempt]) -> Vec<Tried> {
     let of = |attempt: &Attempt| Tried {
         sentence: attempt.sentence(),
         key: attempt.can_switch_on.then(|| attempt.key.clone()),
         title: attempt.title.clone(),
+        allow: attempt.device.mac.clone().filter(|_| attempt.barrier == Barrier::NotAllowed),
     };
     attempts.iter().map(of).collect()
 }
@@ -64,9 +71,37 @@ pub async fn save(admin: Admin, AdminForm(form): AdminForm<SwitchForm>) -> Resul
     Ok(see_other(super::passthrough::HERE))
 }
 
+/// Which device may.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllowForm {
+    mac: String,
+    base_revision: i64,
+}
+
+/// Adds it to those that may use passthrough, and leads to the page that shows who may.
+pub async fn allow(admin: Admin, AdminForm(form): AdminForm<AllowForm>) -> Result<Response, Problem> {
+    let device: Mac = form.mac.parse().map_err(|_| Problem::Malformed)?;
+    let (_, settings) = newest(&admin).await?;
+    let Allowed::Only(mut devices) = settings.passthrough.devices else {
+        admin.flash("Nothing was changed: every device may use VPN passthrough.".into()).await;
+        return Ok(see_other(super::passthrough::HERE));
+    };
+    if !devices.contains(&device) {
+        devices.push(device);
+    }
+    let value = devices.iter().map(Mac::to_string).collect::<Vec<_>>().join(",");
+    let patch = vec![Assignment { key: "passthrough.devices".to_owned(), value }];
+    let base_revision = Some(form.base_revision);
+    let message = admin.order(Ask::Change { base_revision, patch, comment: String::new() }).await?;
+    admin.flash(message).await;
+    Ok(see_other(super::passthrough::HERE))
+}
+
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
+    use postern::door::messages::{Assignment, Barrier};
 
     use crate::testing::browser::Browser;
     use crate::testing::fake::attempt;
@@ -86,6 +121,27 @@ mod tests {
             );
             assert!(browser.daemon.state().settings.passthrough.pptp.enabled);
             browser.send(form.set("key", "role")).await;
+            assert_eq!(browser.status, StatusCode::BAD_REQUEST);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_device_that_may_not_is_told_of_and_allowed_from_there() {
+        for page in ["/", "/security/vpn-passthrough"] {
+            let mut browser = Browser::logged_in().await;
+            let only = Assignment { key: "passthrough.devices".into(), value: "02:00:00:00:00:01".into() };
+            browser.daemon.state().save("root", "command line", &[only]).unwrap();
+            let mut denied = attempt("passthrough.devices", "PPTP", false);
+            denied.barrier = Barrier::NotAllowed;
+            browser.daemon.state().attempts = vec![denied];
+            browser.open(page).await;
+            assert!(browser.body.contains("this device may not use it"), "{}", browser.body);
+            let form = browser.forms().into_iter().find(|form| form.action == "/allow-device").unwrap();
+            browser.send(form.clone()).await;
+            assert_eq!(browser.path, "/security/vpn-passthrough");
+            let now = postern::settings::keys::get(&browser.daemon.state().settings, "passthrough.devices");
+            assert_eq!(now.as_deref(), Some("02:00:00:00:00:01,3c:52:82:1a:0b:7f"));
+            browser.send(form.set("mac", "everyone")).await;
             assert_eq!(browser.status, StatusCode::BAD_REQUEST);
         }
     }

@@ -6,10 +6,10 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use postern::door::messages::{
-    Assignment, Attempt, Call, Cause, Clock, Diagnosis, Effect, Greeting, Helper, HelperState, InternetState,
-    JournalEntry, JournalFilter, JournalKind, JournalPage, KnownDevice, Lack, LiveLogin, ManyClients, Party,
-    Port, Protocol, Refusal, RefusalKind, Report, Request, Response, Revision, Rules, SelfTest, Session,
-    Status, Step, Trial,
+    Assignment, Attempt, Barrier, Call, Cause, Clock, Diagnosis, Effect, Greeting, Helper, HelperState,
+    InternetState, JournalEntry, JournalFilter, JournalKind, JournalPage, KnownDevice, Lack, LiveLogin,
+    ManyClients, Party, Port, Protocol, Refusal, RefusalKind, Report, Request, Response, Revision, Rules,
+    SelfTest, Session, Status, Step, Trial,
 };
 use postern::kernel::SeenLink;
 use postern::services::Service;
@@ -99,6 +99,7 @@ pub fn attempt(key: &str, title: &str, can_switch_on: bool) -> Attempt {
         times: 3,
         last_seconds: 20,
         can_switch_on,
+        barrier: Barrier::Off,
     }
 }
 

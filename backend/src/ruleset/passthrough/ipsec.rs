@@ -47,12 +47,20 @@ pub(super) fn parts(ipsec: &Ipsec) -> [Part; 2] {
 /// behind the IPv6 header. Behind other extension headers it is not recognised.
 pub(super) fn authentication_header_over_ipv6(table: &mut Table) {
     for (from, to) in [(Chain::PassthroughOut, Chain::IpsecOut), (Chain::PassthroughIn, Chain::IpsecIn)] {
-        table.rule(
-            from,
-            format!("ip6 nexthdr {AH} goto {to}"),
-            "AH over IPv6, which meta l4proto looks through",
-        );
+        authentication_header_to(table, from, to);
     }
+}
+
+/// The same, of one chain.
+pub(super) fn authentication_header_to(table: &mut Table, from: Chain, to: Chain) {
+    let why = "AH over IPv6, which meta l4proto looks through";
+    table.rule(from, format!("ip6 nexthdr {AH} goto {to}"), why);
+}
+
+/// What a device of the home answers to IKE that the internet began.
+pub(super) fn dispatch_let_in_answers(table: &mut Table, from: Chain, to: Chain) {
+    let rule = format!("meta nfproto ipv6 udp sport {IKE} ct direction reply goto {to}");
+    table.rule(from, rule, "IKE over IPv6 that the internet began");
 }
 
 /// Whether the internet may begin IPsec with hosts of the home, over IPv6.

@@ -69,11 +69,16 @@ pub(super) fn part(l2tp: &L2tp) -> Part {
 pub(super) fn dispatch_moved(table: &mut Table) {
     table.learnt(LEARNT);
     for (from, to) in [(Chain::PassthroughOut, Chain::L2tpOut), (Chain::PassthroughIn, Chain::L2tpIn)] {
-        let rule = format!(
-            "meta nfproto ipv4 meta l4proto {UDP} ct status dnat {MOVED} @l2tp_moved update @l2tp_moved {{ {MOVED} }} goto {to}"
-        );
-        table.rule(from, rule, "L2TP whose server answers from another port");
+        dispatch_moved_to(table, from, to);
     }
+}
+
+/// The same, of one chain.
+pub(super) fn dispatch_moved_to(table: &mut Table, from: Chain, to: Chain) {
+    let rule = format!(
+        "meta nfproto ipv4 meta l4proto {UDP} ct status dnat {MOVED} @l2tp_moved update @l2tp_moved {{ {MOVED} }} goto {to}"
+    );
+    table.rule(from, rule, "L2TP whose server answers from another port");
 }
 
 /// Learns from calls that have no answer, hands over what the server sends from another port, and lets that begin.

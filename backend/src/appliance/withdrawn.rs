@@ -1,0 +1,102 @@
+//! What ends when a device may not use passthrough any more. The rules refuse what it sends from the swap on; what was open is
+//! deleted too, so that nothing is let in as its answer.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::Appliance;
+use super::flows::{from_the_home, lan_link};
+use crate::kernel::{Element, Flow, Kernel, Observation};
+use crate::log;
+use crate::ruleset::{self, Capabilities, FlowMatch};
+use crate::settings::names::Mac;
+use crate::settings::passthrough::Allowed;
+use crate::settings::{Role, Settings};
+
+/// Map of the rules for many clients: the zone of a client, and its address. By it the internet reaches a client first.
+const ZONE_HOST: &str = "zone_host";
+
+/// Whose flows end.
+#[derive(Debug, Default)]
+pub(super) struct Withdrawn {
+    /// What there is to lose.
+    flows: Vec<FlowMatch>,
+    /// Who may, from now on.
+    allowed: Vec<Mac>,
+}
+
+impl Withdrawn {
+    pub(super) fn between(from: &Settings, to: &Settings, capabilities: &Capabilities) -> Self {
+        match &to.passthrough.devices {
+            Allowed::Only(allowed)
+                if from.role == Role::Router && to.role == Role::Router && ruleset::withdrawn(from, to) =>
+            {
+                Self { flows: ruleset::passed_flows(to, capabilities), allowed: allowed.clone() }
+            }
+            _ => Self::default(),
+        }
+    }
+
+    /// What to look for.
+    pub(super) fn wanted(&self) -> &[FlowMatch] {
+        &self.flows
+    }
+
+    /// Whether this flow is one of a device that may not. Whose it is nobody knows where the address has no neighbour: then it
+    /// ends as well, and a device that may begins it anew.
+    fn ends(&self, flow: &Flow, owners: &BTreeMap<IpAddr, Mac>) -> bool {
+        let may = || owners.get(&flow.client).is_some_and(|device| self.allowed.contains(device));
+        self.flows.iter().any(|one| one.covers(flow.protocol, flow.server_port)) && !may()
+    }
+}
+
+impl<K: Kernel> Appliance<K> {
+    /// Of `seen`, what ends.
+    pub(super) async fn withdrawn(
+        &self,
+        withdrawn: &Withdrawn,
+        settings: &Settings,
+        seen: &Observation,
+    ) -> Vec<Flow> {
+        if withdrawn.flows.is_empty() {
+            return Vec::new();
+        }
+        let owners = self.owners(settings, seen).await;
+        let flows = seen.flows.iter().filter(|flow| from_the_home(flow, settings, &seen.links));
+        flows.filter(|flow| withdrawn.ends(flow, &owners)).cloned().collect()
+    }
+
+    /// Whose the addresses of the local network are, as the kernel speaks with them.
+    async fn owners(&self, settings: &Settings, seen: &Observation) -> BTreeMap<IpAddr, Mac> {
+        let lan = lan_link(settings, &seen.links).map(|link| link.index);
+        let neighbours = self.kernel.neighbours().await.unwrap_or_default();
+        let ours = neighbours.into_iter().filter(|one| Some(one.device) == lan);
+        ours.filter_map(|one| Some((one.address, Mac::of(one.mac)?))).collect()
+    }
+
+    /// The internet begins nothing with the clients of these flows any more. What cannot be forgotten times out.
+    pub(super) async fn unlearn_clients(&self, ended: &[Flow]) {
+        if ended.is_empty() {
+            return;
+        }
+        let theirs = |element: &Element| {
+            ended.iter().any(|flow| match flow.client {
+                IpAddr::V4(client) => element.data == client.octets(),
+                IpAddr::V6(_) => false,
+            })
+        };
+        let forgotten = match self.kernel.elements_of(ZONE_HOST, usize::MAX).await {
+            Ok(mut elements) => {
+                elements.retain(theirs);
+                self.kernel.unlearn(ZONE_HOST, &elements).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = forgotten {
+            log::incident(&error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
