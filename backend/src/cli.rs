@@ -16,6 +16,7 @@ use postern::appliance::Assignment;
 use postern::door::client::Door;
 use postern::door::messages::{Call, Filter, JournalFilter, MAX_IMPORT, Password, Request, Response, Tool};
 use postern::door::{ADMIN, DIRECTORY};
+use postern::settings::keys::UNSET;
 
 const HELP: &str = "\
 postern: administration and firewall of a home router
@@ -40,6 +41,11 @@ postern: administration and firewall of a home router
   postern device add MAC NAME [--address ADDRESS]
                                      name a device, and reserve an address for it (any: no more)
   postern device remove MAC          forget what is set for a device
+  postern forward list               port forwards
+  postern forward add NAME --preset pptp|l2tp|ikev2|openvpn|wireguard|sstp --to ADDRESS
+  postern forward add NAME --protocol tcp|udp --port N[-M] --to ADDRESS[:PORT]
+                                     lead ports to a device; a forward of that name is replaced
+  postern forward remove NAME        no longer
   postern rules                      the nftables rules these settings mean
   postern check                      try those rules without loading them
   postern mend                       load them again where the kernel holds something else
@@ -137,7 +143,10 @@ struct Typed {
     password_stdin: bool,
     comment: Option<String>,
     limit: Option<u32>,
-    to: Option<i64>,
+    to: Option<String>,
+    preset: Option<String>,
+    protocol: Option<String>,
+    port: Option<String>,
     dry: bool,
     filter: Option<String>,
     skip: Option<u32>,
@@ -164,7 +173,10 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Command, Usage> {
             Long("password-stdin") => typed.password_stdin = true,
             Long("comment") => typed.comment = Some(word(parser.value()?)?),
             Long("limit") => typed.limit = Some(parser.value()?.parse()?),
-            Long("to") => typed.to = Some(parser.value()?.parse()?),
+            Long("to") => typed.to = Some(word(parser.value()?)?),
+            Long("preset") => typed.preset = Some(word(parser.value()?)?),
+            Long("protocol") => typed.protocol = Some(word(parser.value()?)?),
+            Long("port") => typed.port = Some(word(parser.value()?)?),
             Long("address") => typed.address = Some(word(parser.value()?)?),
             Long("dry-run") => typed.dry = true,
             Long("filter") => typed.filter = Some(word(parser.value()?)?),
@@ -213,15 +225,13 @@ fn command(typed: Typed) -> Result<Command, Usage> {
             patch: words.iter().map(|w| assignment(w)).collect::<Result<_, _>>()?,
             comment: typed.comment.clone().unwrap_or_default(),
         }),
-        ("undo", []) => Verb::Plain(match typed.to {
-            Some(revision) => Request::GoBack { revision },
+        ("undo", []) => Verb::Plain(match typed.to.as_deref() {
+            Some(revision) => Request::GoBack { revision: number(revision)? },
             None => Request::Undo { revision: None },
         }),
-        ("undo", [revision]) if typed.to.is_none() => Verb::Plain(Request::Undo {
-            revision: Some(
-                revision.parse().map_err(|_| Usage::Wrong(format!("{revision:?} is no revision")))?,
-            ),
-        }),
+        ("undo", [revision]) if typed.to.is_none() => {
+            Verb::Plain(Request::Undo { revision: Some(number(revision)?) })
+        }
         ("sessions", []) => {
             let limit = typed.limit.unwrap_or(0) as usize;
             let text = typed.filter.clone().unwrap_or_default();
@@ -245,6 +255,10 @@ fn command(typed: Typed) -> Result<Command, Usage> {
         }
         ("session", [end, id]) if end == "end" => Verb::Plain(Request::EndSession { id: id.clone() }),
         ("session", _) => return Err(Usage::Wrong("say: postern session end ID".to_owned())),
+        ("forward", [what]) if what == "list" => Verb::Get(Some("forwards".to_owned())),
+        ("forward", [what, name]) if what == "add" => Verb::Plain(forward(name, &forward_words(&typed)?)),
+        ("forward", [what, name]) if what == "remove" => Verb::Plain(forward(name, UNSET)),
+        ("forward", _) => return Err(Usage::Wrong(FORWARD.to_owned())),
         ("device", [what, mac, name]) if what == "add" => Verb::Plain(Request::SetDevice {
             base_revision: None,
             mac: mac.clone(),
@@ -307,6 +321,29 @@ fn plain(verb: &str, typed: &Typed) -> Result<Request, Usage> {
         }
         other => return Err(Usage::Wrong(format!("there is no verb {other:?}"))),
     })
+}
+
+/// How to write it.
+const FORWARD: &str = "write: postern forward add NAME --preset PRESET --to ADDRESS, postern forward add NAME --protocol \
+     tcp|udp --port N[-M] --to ADDRESS[:PORT], postern forward remove NAME, or postern forward list";
+
+fn forward(name: &str, words: &str) -> Request {
+    let one = Assignment { key: format!("forwards.{name}"), value: words.to_owned() };
+    Request::Change { base_revision: None, patch: vec![one], comment: String::new() }
+}
+
+/// What is forwarded and where, as the setting says it.
+fn forward_words(typed: &Typed) -> Result<String, Usage> {
+    let to = typed.to.as_deref();
+    match (typed.preset.as_deref(), typed.protocol.as_deref(), typed.port.as_deref(), to) {
+        (Some(preset), None, None, Some(to)) => Ok(format!("{preset} to {to}")),
+        (None, Some(protocol), Some(port), Some(to)) => Ok(format!("{protocol} {port} to {to}")),
+        _ => Err(Usage::Wrong(FORWARD.to_owned())),
+    }
+}
+
+fn number(revision: &str) -> Result<i64, Usage> {
+    revision.parse().map_err(|_| Usage::Wrong(format!("{revision:?} is no revision")))
 }
 
 fn none_left(words: &[String]) -> Result<(), Usage> {

@@ -13,6 +13,7 @@ mod capabilities;
 mod deny;
 mod ended;
 mod forward;
+pub mod forwards;
 #[cfg(test)]
 mod golden;
 pub mod helpers;
@@ -22,6 +23,7 @@ mod learnt;
 mod model;
 mod nat;
 mod passthrough;
+mod permanent;
 mod sysctls;
 mod table;
 #[cfg(test)]
@@ -140,9 +142,11 @@ pub fn compile(settings: &Settings, capabilities: &Capabilities) -> Ruleset {
     input::rules(&mut table, &sides, settings);
     passthrough::shortcut(&mut table, &sides, settings, capabilities);
     let helpers = !helpers::on(settings, capabilities).is_empty();
-    forward::rules(&mut table, &sides, settings, helpers);
+    forward::rules(&mut table, &sides, settings, capabilities, helpers);
     helpers::rules(&mut table, &sides, settings, capabilities);
+    forwards::exempt(&mut table, &sides, settings, capabilities);
     passthrough::rules(&mut table, &sides, settings, capabilities);
+    forwards::rules(&mut table, &sides, settings, capabilities);
     nat::rules(&mut table, &sides);
     table.ruleset()
 }

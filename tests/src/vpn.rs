@@ -72,13 +72,13 @@ impl Program {
     }
 
     #[track_caller]
-    fn dial(self, host: &Host, server: &str) -> Process {
-        let (outer, inner) = (address(server), self.inner(server));
+    fn dial(self, host: &Host, server: &str, outer: Ipv4Addr) -> Process {
+        let inner = self.inner(server);
         match self {
             Self::Xl2tpd => l2tp::dial(host, outer),
             Self::StrongSwan => ike::dial(host, outer, inner),
             Self::OpenVpn => openvpn::dial(host, outer),
-            Self::WireGuard => wireguard::dial(host, server, inner),
+            Self::WireGuard => wireguard::dial(host, server, outer, inner),
         }
     }
 }
@@ -123,6 +123,7 @@ pub struct Tunnel {
     host: Host,
     process: Process,
     server: &'static str,
+    outer: Ipv4Addr,
     inner: Ipv4Addr,
 }
 
@@ -154,7 +155,7 @@ impl Tunnel {
     #[track_caller]
     pub fn redial(&mut self) {
         self.process.kill();
-        self.process = self.program.dial(&self.host, self.server);
+        self.process = self.program.dial(&self.host, self.server, self.outer);
     }
 
     /// Waits until the program has said `part`.
@@ -213,12 +214,20 @@ impl Host {
     #[track_caller]
     #[must_use]
     pub fn vpn_client(&self, server: &VpnServer) -> Tunnel {
-        let process = server.program.dial(self, server.host.name);
+        self.vpn_client_at(server, address(server.host.name))
+    }
+
+    /// The same, dialling another address, that leads to the server.
+    #[track_caller]
+    #[must_use]
+    pub fn vpn_client_at(&self, server: &VpnServer, outer: Ipv4Addr) -> Tunnel {
+        let process = server.program.dial(self, server.host.name, outer);
         Tunnel {
             program: server.program,
             host: self.clone(),
             process,
             server: server.host.name,
+            outer,
             inner: server.inner,
         }
     }

@@ -42,6 +42,8 @@ pub(super) struct Applied {
     pub(super) ended: Vec<Flow>,
     /// Connections of helpers that were switched off, and what they had let in: ended too.
     pub(super) helped: Vec<Flow>,
+    /// Connections through forwards that are no more: ended too.
+    pub(super) lost: usize,
     /// PPTP control connections that were open before the helper could be attached.
     pub(super) must_redial: Vec<Flow>,
 }
@@ -148,21 +150,27 @@ impl<K: Kernel> Appliance<K> {
         if services == Services::Too {
             self.serve(step).await?;
         }
-        let lost = self.withdrawn(&withdrawn, step.to, &after).await;
-        self.unlearn_clients(&lost).await;
+        let withdrawn = self.withdrawn(&withdrawn, step.to, &after).await;
+        self.unlearn_clients(&withdrawn).await;
+        let lost = step.from.map(|from| ends.lost(&after.flows, from, &seen.links)).unwrap_or_default();
+        let (lost, not_anew): (Vec<Flow>, Vec<_>) = lost.into_iter().unzip();
+        if !not_anew.is_empty() {
+            // Before their entries go: the next packet of the device would begin them anew.
+            self.kernel.load(&ruleset::forwards::not_begun_anew(&not_anew), Load::Commit).await?;
+        }
         let helped = step.from.map(|from| ends.helped(&after.flows, from, &seen.links)).unwrap_or_default();
         let (ended, mut must_redial): (Vec<Flow>, Vec<Flow>) = after.flows.into_iter().partition(|flow| {
-            lost.contains(flow) || step.from.is_some_and(|from| ends.ends(flow, from, &seen.links))
+            withdrawn.contains(flow) || step.from.is_some_and(|from| ends.ends(flow, from, &seen.links))
         });
         if !wanted.is_empty() || !ended.is_empty() {
-            self.kernel.end(&[ended.as_slice(), &helped].concat()).await?;
+            self.kernel.end(&[ended.as_slice(), &helped, &lost].concat()).await?;
         }
         must_redial.retain(|flow| {
             control.iter().any(|m| m.covers(flow.protocol, flow.server_port))
                 && from_the_home(flow, step.to, &seen.links)
                 && without_helper(flow)
         });
-        Ok(Applied { ended, helped, must_redial })
+        Ok(Applied { ended, helped, lost: lost.len(), must_redial })
     }
 
     /// DHCP and DNS. A daemon that starts and finds them refused routes all the same, and tries again: a home without

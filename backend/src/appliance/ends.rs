@@ -1,8 +1,11 @@
 //! Which conntrack entries a change takes the ground from. The rules stop their packets, or would let nothing begin anew;
 //! the entries go, so that nothing lives on as known.
 
+use std::net::IpAddr;
+
 use super::flows::{from_the_home, is_device};
 use crate::kernel::{Flow, SeenLink};
+use crate::ruleset::forwards::{self, Led, Lost};
 use crate::ruleset::{self, Capabilities, FlowMatch, Helper, helpers};
 use crate::settings::Settings;
 
@@ -20,6 +23,10 @@ pub(super) struct Ends {
     helped: Vec<(Helper, Vec<FlowMatch>)>,
     /// What the helpers that are still on are attached to.
     still_helped: Vec<FlowMatch>,
+    /// Forwards that are off or lead elsewhere now.
+    led: Vec<Led>,
+    /// All that there were, in their order.
+    before: Vec<Led>,
 }
 
 impl Ends {
@@ -31,13 +38,42 @@ impl Ends {
             from_internet: ruleset::let_in_ended_by(from, to),
             helped: off.map(|helper| (helper, helper.flows())).collect(),
             still_helped: on.into_iter().flat_map(Helper::flows).collect(),
+            led: forwards::led_no_more(from, to, capabilities),
+            before: forwards::led(from, capabilities),
         }
     }
 
     /// What to look for.
     pub(super) fn wanted(&self) -> Vec<FlowMatch> {
         let helped = self.helped.iter().flat_map(|(_, flows)| flows);
-        self.from_home.iter().chain(&self.from_internet).chain(helped).copied().collect()
+        let led = self.led.iter().map(|led| FlowMatch {
+            protocol: led.taken.0,
+            server_port: led.taken.1.filter(|(first, last)| first == last).map(|(first, _)| first),
+        });
+        self.from_home.iter().chain(&self.from_internet).chain(helped).copied().chain(led).collect()
+    }
+
+    /// Of `all`, what was begun with a port of ours whose forward is no more: by the internet, or by a device of the home at
+    /// our internet address. GRE goes with its control connection.
+    pub(super) fn lost(&self, all: &[Flow], from: &Settings, links: &[SeenLink]) -> Vec<(Flow, Lost)> {
+        if self.led.is_empty() {
+            return Vec::new();
+        }
+        let home = IpAddr::V4(from.local_network.address.address());
+        let ours =
+            |address: IpAddr| links.iter().flat_map(|link| &link.addresses).any(|(own, _)| *own == address);
+        let lost = |flow: &Flow| {
+            let IpAddr::V4(peer) = flow.client else { return None };
+            let covers = |led: &&Led| led.covers(flow.protocol, flow.server_port);
+            // The first that covers it led it there: the DMZ is the last.
+            let led = *self.before.iter().find(covers)?;
+            let still = !self.led.contains(&led);
+            let begun_with_us = ours(flow.server) && flow.server != home && !ours(flow.client);
+            (begun_with_us && !still && flow.announced_by.is_none()).then(|| {
+                (flow.clone(), Lost { led, port: flow.server_port, peer, peer_port: flow.client_port })
+            })
+        };
+        all.iter().filter_map(lost).collect()
     }
 
     /// Whether this VPN flow ends.
@@ -88,8 +124,6 @@ fn covers(which: &[FlowMatch], protocol: u8, server_port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
     use crate::kernel::{Announcer, Counter, FlowHandle};
     use crate::settings::keys::set;
@@ -188,5 +222,36 @@ mod tests {
         assert_eq!(ended(&[], &[("passthrough.ipsec.enabled", "false")], &all), [1, 2, 3]);
         assert_eq!(ended(&strict, &[], &all), [0; 0]);
         assert_eq!(ended(&strict, &[("passthrough.ipsec.enabled", "false")], &all), [0; 0]);
+    }
+
+    #[test]
+    fn a_forward_that_goes_ends_what_was_begun_with_its_port_of_ours_and_nothing_else() {
+        const OURS: &str = "198.51.100.2";
+        let at = |to: &str, flow: Flow| Flow { server: to.parse().unwrap(), ..flow };
+        let stranger = at(OURS, flow(6, SERVER, 8080, 1));
+        let neighbour = at(OURS, flow(6, HOME, 8080, 2));
+        let other_port = at(OURS, flow(6, SERVER, 8081, 3));
+        let out = flow(6, HOME, 8080, 4);
+        let own = Flow { client: OURS.parse().unwrap(), ..flow(6, HOME, 8080, 5) };
+        let esp = at(OURS, flow(50, SERVER, 0, 6));
+        let in_range = at(OURS, flow(17, SERVER, 5003, 7));
+        let all = [stranger, neighbour, other_port, out, own, esp, in_range];
+        let wan = SeenLink { addresses: vec![(OURS.parse().unwrap(), 24)], ..SeenLink::default() };
+        let ended = |from: &[(&str, &str)], to: &[(&str, &str)]| -> Vec<u32> {
+            let (from, to) = (with(from), with(to));
+            let ends = Ends::between(&from, &to, &Capabilities::everything());
+            let lost = ends.lost(&all, &from, std::slice::from_ref(&wan));
+            lost.iter().map(|(flow, _)| flow.handle.id).collect()
+        };
+        let web = ("forwards.web", "tcp 8080 to 192.168.1.20:80");
+        let vpn = ("forwards.vpn", "ikev2 to 192.168.1.20");
+        let game = ("forwards.game", "udp 5000-5010 to 192.168.1.20");
+        assert_eq!(ended(&[web, vpn, game], &[web, vpn, game]), [0; 0]);
+        assert_eq!(ended(&[web, vpn, game], &[vpn, game]), [1, 2]);
+        assert_eq!(ended(&[web, vpn, game], &[web, game]), [6]);
+        assert_eq!(ended(&[web, vpn, game], &[web, vpn]), [7]);
+        assert_eq!(ended(&[web], &[("forwards.web", "tcp 8080 to 192.168.1.21:80")]), [1, 2], "elsewhere");
+        assert_eq!(ended(&[web], &[("forwards.web", "tcp 8080 to 192.168.1.20:80 (off)")]), [1, 2]);
+        assert_eq!(ended(&[], &[web, vpn, game]), [0; 0]);
     }
 }

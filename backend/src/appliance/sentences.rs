@@ -9,7 +9,7 @@ use super::lacks::title;
 use crate::kernel::Flow;
 use crate::ruleset::Helper;
 use crate::settings::passthrough::Allowed;
-use crate::settings::{Role, Settings, keys};
+use crate::settings::{Forward, Role, Settings, keys};
 
 /// One or two sentences.
 pub(super) fn after(before: &Settings, now: &Settings, applied: &Applied) -> String {
@@ -30,6 +30,7 @@ pub(super) fn after(before: &Settings, now: &Settings, applied: &Applied) -> Str
     for helper in Helper::ALL.into_iter().filter(|helper| *helper != Helper::Pptp) {
         said.extend(helper_switched(helper, before, now));
     }
+    said.extend(forwards(before, now));
     if said.is_empty() {
         let keys: Vec<&str> = keys::difference(before, now).into_iter().map(|(key, ..)| key).collect();
         said.push(match keys.as_slice() {
@@ -42,6 +43,11 @@ pub(super) fn after(before: &Settings, now: &Settings, applied: &Applied) -> Str
         0 => None,
         1 => Some("1 connection of it has ended.".to_owned()),
         n => Some(format!("{n} connections of it have ended.")),
+    });
+    said.extend(match applied.lost {
+        0 => None,
+        1 => Some("1 connection through a port forward has ended.".to_owned()),
+        n => Some(format!("{n} connections through port forwards have ended.")),
     });
     said.extend(must_redial(&applied.must_redial));
     said.join(" ")
@@ -76,6 +82,32 @@ fn helper_switched(helper: Helper, before: &Settings, now: &Settings) -> Option<
         (false, true, false) => Some(format!("The helper for {title} will be on once this box has a role.")),
         (true, false, false) => Some(format!("The helper for {title} will be off once this box has a role.")),
         _ => None,
+    }
+}
+
+/// Which forwards are on or gone now.
+fn forwards(before: &Settings, now: &Settings) -> Vec<String> {
+    let find = |settings: &Settings, name: &str| -> Option<Forward> {
+        settings.forwards.iter().find(|forward| forward.name.as_str() == name).cloned()
+    };
+    let mut said = Vec::new();
+    for forward in &now.forwards {
+        let was = find(before, forward.name.as_str());
+        if was.as_ref() == Some(forward) {
+            continue;
+        }
+        let (name, what, to) = (&forward.name, forward.what(), &forward.to);
+        said.push(match (forward.enabled, now.role) {
+            (true, Role::Router) => format!("The port forward {name} is on: {what} leads to {to}."),
+            (true, _) => format!("The port forward {name} will be on once this box is a router."),
+            (false, _) => format!("The port forward {name} is off."),
+        });
+    }
+    let gone = before.forwards.iter().filter(|forward| find(now, forward.name.as_str()).is_none());
+    said.extend(gone.map(|forward| format!("The port forward {} is removed.", forward.name)));
+    match said.len() {
+        0..=3 => said,
+        n => vec![format!("{n} port forwards are changed.")],
     }
 }
 

@@ -1,7 +1,7 @@
 //! Packets through the router, apart from VPN passthrough, which comes first in the chain `forward`.
 
 use super::table::{Chain, Counter, Table};
-use super::{Sides, helpers, input};
+use super::{Capabilities, Sides, forwards, helpers, input};
 use crate::settings::Settings;
 use crate::settings::internet::Mode;
 use crate::settings::names::Mtu;
@@ -44,7 +44,13 @@ fn clamps(settings: &Settings) -> bool {
 }
 
 /// `any_helper`: some of `helpers.*` are on.
-pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, any_helper: bool) {
+pub(super) fn rules(
+    table: &mut Table,
+    sides: &Sides,
+    settings: &Settings,
+    capabilities: &Capabilities,
+    any_helper: bool,
+) {
     if clamps(settings) {
         // Both directions, and before established, which a SYN with ACK is. The kernel takes the smaller MTU of the two
         // ways and never raises a size (nft_rt.c `get_tcpmss`, nft_exthdr.c).
@@ -67,6 +73,7 @@ pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, any_h
     }
     input::known(table, Chain::Forward);
     helpers::not_begun_anew(table, sides);
+    forwards::let_in(table, sides, settings, capabilities);
     let mut rule = |text: String, why| table.rule(Chain::Forward, text, why);
     rule(
         "ct state untracked drop".to_owned(),

@@ -12,7 +12,7 @@ mod pptp;
 mod tests;
 
 use super::table::{Chain, Counter, Table};
-use super::{Capabilities, FlowMatch, Sides, Switch, ended, helpers};
+use super::{Capabilities, FlowMatch, Sides, Switch, ended, forwards, helpers};
 use crate::settings::{Role, Settings};
 
 pub use ipsec::many_clients::{CONFIRMED, KEPT};
@@ -72,7 +72,8 @@ pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, capab
         for (from, to) in [(Chain::PassthroughOut, Chain::IpsecOut), (Chain::PassthroughIn, Chain::IpsecIn)] {
             table.rule(from, format!("ct zone != 0 goto {to}"), "only IPsec has zones");
         }
-        ipsec::many_clients::rules(table, sides);
+        let server = forwards::ipsec_server(settings, capabilities);
+        ipsec::many_clients::rules(table, sides, server);
     } else if capabilities.many_clients {
         ipsec::many_clients::forget(table);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 
 use super::learnt::Learnt;
+use super::permanent::Permanent;
 use super::{Helper, Ruleset};
 
 /// Number of this set of chains and objects. A table of another number is not refilled but made anew.
@@ -23,6 +24,7 @@ pub(super) enum Chain {
     ZoneEsp,
     ZoneIke,
     Dstnat,
+    Forwards,
     Input,
     Forward,
     PassthroughOut,
@@ -66,12 +68,13 @@ pub(super) enum Chain {
 }
 
 impl Chain {
-    pub(super) const ALL: [Self; 45] = [
+    pub(super) const ALL: [Self; 46] = [
         Self::About,
         Self::Zone,
         Self::ZoneEsp,
         Self::ZoneIke,
         Self::Dstnat,
+        Self::Forwards,
         Self::Input,
         Self::Forward,
         Self::PassthroughOut,
@@ -144,6 +147,7 @@ impl Chain {
             Self::ZoneEsp => "zone_esp",
             Self::ZoneIke => "zone_ike",
             Self::Dstnat => "dstnat",
+            Self::Forwards => "forwards",
             Self::Output => "output",
             Self::EspOut => "esp_out",
             Self::EspOutAgain => "esp_out_again",
@@ -218,6 +222,8 @@ pub enum Counter {
     H323LetIn,
     /// Connections let in because IRC announced them.
     IrcLetIn,
+    /// Conversations let in by port forwards and the DMZ.
+    ForwardsLetIn,
     /// Packets to this box that nobody asked for.
     InputDropped,
     /// Packets through this box that nobody asked for.
@@ -228,7 +234,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::PptpPassed,
         Self::PptpRefused,
         Self::L2tpPassed,
@@ -244,6 +250,7 @@ impl Counter {
         Self::SipLetIn,
         Self::H323LetIn,
         Self::IrcLetIn,
+        Self::ForwardsLetIn,
         Self::InputDropped,
         Self::ForwardDropped,
         Self::InvalidDropped,
@@ -267,6 +274,7 @@ impl Counter {
             Self::SipLetIn => "sip_let_in",
             Self::H323LetIn => "h323_let_in",
             Self::IrcLetIn => "irc_let_in",
+            Self::ForwardsLetIn => "forwards_let_in",
             Self::InputDropped => "input_dropped",
             Self::ForwardDropped => "forward_dropped",
             Self::InvalidDropped => "invalid_dropped",
@@ -292,6 +300,7 @@ impl Counter {
             Self::SipLetIn => "connections let in because SIP announced them",
             Self::H323LetIn => "connections let in because H.323 announced them",
             Self::IrcLetIn => "connections let in because IRC announced them",
+            Self::ForwardsLetIn => "conversations let in by port forwards and the DMZ",
             Self::InputDropped => "packets to this box that nobody asked for",
             Self::ForwardDropped => "packets through this box that nobody asked for",
             Self::InvalidDropped => "packets that fit no connection",
@@ -313,6 +322,7 @@ pub(super) struct Table {
     learnt: Vec<Learnt>,
     declared: Vec<String>,
     forgotten: Vec<Learnt>,
+    permanent: Vec<Permanent>,
     rules: BTreeMap<Chain, Vec<String>>,
 }
 
@@ -326,6 +336,7 @@ impl Table {
             learnt: Vec::new(),
             declared: Vec::new(),
             forgotten: Vec::new(),
+            permanent: Vec::new(),
             rules: BTreeMap::new(),
         };
         table.rule(Chain::About, "return", &about);
@@ -354,6 +365,11 @@ impl Table {
         self.forgotten.extend(forgotten);
     }
 
+    /// Declares sets and maps, and fills them.
+    pub(super) fn permanent(&mut self, permanent: impl IntoIterator<Item = Permanent>) {
+        self.permanent.extend(permanent);
+    }
+
     /// Adds a rule with its reason, which the owner reads in `nft list table inet postern`.
     pub(super) fn rule(&mut self, chain: Chain, rule: impl Display, why: &str) {
         debug_assert!(why.len() <= LONGEST_COMMENT, "{why}");
@@ -376,6 +392,7 @@ impl Table {
         }
         self.learnt.iter().try_for_each(|one| write!(text, "{one}"))?;
         self.declared.iter().try_for_each(|one| text.write_str(one))?;
+        self.permanent.iter().try_for_each(|one| text.write_str(&one.declared()))?;
         for chain in Chain::ALL {
             writeln!(text, "\tchain {chain} {{")?;
             if let Some(hook) = chain.hook() {
@@ -385,6 +402,7 @@ impl Table {
         }
         writeln!(text, "}}\n\nflush table inet postern")?;
         self.forgotten.iter().try_for_each(|one| writeln!(text, "{}", one.flush()))?;
+        self.permanent.iter().try_for_each(|one| text.write_str(&one.filled()))?;
         writeln!(text, "\ntable inet postern {{")?;
         for (n, (chain, rules)) in self.rules.iter().enumerate() {
             let gap = if n > 0 { "\n" } else { "" };

@@ -6,12 +6,15 @@ mod tests;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::forwards::Taken;
+use super::forwards::{Forward, KEY, Taken};
 use super::internet::Mode;
 use super::local_network::BRIDGE;
 use super::names::{DmzHost, InterfaceAddress, Port};
 use super::passthrough::Allowed;
 use super::{FieldError, Role, Settings};
+
+/// Most ports of a range that leads to other ports.
+const MOVED: u16 = 1024;
 
 /// What is wrong so far.
 struct Errors(Vec<FieldError>);
@@ -247,31 +250,75 @@ impl Settings {
                 format!("{address} is no device's address in the local network {local}."),
             );
         }
-        errors.list("forwards", self.forwards.iter().map(|forward| &forward.name), 256);
+        self.check_forwards(errors);
+    }
+
+    fn check_forwards(&self, errors: &mut Errors) {
+        let local = self.local_network.address;
+        let other_device = |address| is_host(local, address) && address != local.address();
+        errors.list("forwards", self.forwards.iter().map(|forward| &forward.name), 1024);
         let mut taken: Vec<(Taken, &str)> = Vec::new();
         for forward in &self.forwards {
             let name = forward.name.as_str();
+            let key = |field: &str| format!("{KEY}{name}.{field}");
             let complete = match forward.preset {
                 Some(_) => forward.protocol.is_none() && forward.port.is_none(),
                 None => forward.protocol.is_some() && forward.port.is_some(),
             };
             errors.when(
                 !complete,
-                "forwards",
+                &key("what"),
                 format!("{name}: name either a preset, or a protocol and a port."),
             );
             let to = forward.to.address;
             errors.when(
                 !other_device(to),
-                "forwards",
+                &key("to"),
                 format!("{name}: {to} is no device's address in the local network {local}."),
             );
+            self.check_ports_of(forward, errors);
             for mine in forward.takes().into_iter().filter(|_| forward.enabled) {
                 if let Some((_, other)) = taken.iter().find(|(theirs, _)| clash(*theirs, mine)) {
-                    errors.when(true, "forwards", format!("{name} and {other} forward the same port."));
+                    let what = in_words(mine);
+                    errors.when(
+                        true,
+                        &key("port"),
+                        format!("{name} and {other} both take {what}. Only one of them can be on."),
+                    );
                 }
                 taken.push((mine, name));
             }
+        }
+    }
+
+    fn check_ports_of(&self, forward: &Forward, errors: &mut Errors) {
+        let name = forward.name.as_str();
+        let Some(port) = forward.to.port else { return };
+        let to = format!("{KEY}{name}.to");
+        if let Some(preset) = forward.preset {
+            let several = !preset.one_port();
+            errors.when(
+                several,
+                &to,
+                format!("{name}: this kind of server has fixed ports. Leave :{port} out."),
+            );
+        }
+        if let Some(range) = forward.port {
+            let (first, last) = (range.first().number(), range.last().number());
+            let many = last - first;
+            errors.when(
+                u16::MAX - port.number() < many,
+                &to,
+                format!("{name}: the range would end above port 65535 of the device."),
+            );
+            // Each port of a range that moves is an element of its own in the kernel.
+            errors.when(
+                port != range.first() && many >= MOVED,
+                &to,
+                format!(
+                    "{name}: at most {MOVED} ports can lead to other ports. Leave :{port} out, or take fewer."
+                ),
+            );
         }
     }
 
@@ -292,6 +339,21 @@ impl Settings {
 
 fn everyday_port(transport: &str, port: Port, name: &str) -> String {
     format!("{transport} port {port} carries everyday traffic, which would stop whenever {name} is off.")
+}
+
+/// `TCP port 443`, `UDP ports 5000 to 5010`, `ESP`.
+fn in_words((protocol, ports): Taken) -> String {
+    let name = match protocol {
+        6 => "TCP",
+        17 => "UDP",
+        47 => "GRE",
+        _ => "ESP",
+    };
+    match ports {
+        None => name.to_owned(),
+        Some((first, last)) if first == last => format!("{name} port {first}"),
+        Some((first, last)) => format!("{name} ports {first} to {last}"),
+    }
 }
 
 /// Whether two forwards want the same packets.

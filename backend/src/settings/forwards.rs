@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::names::{Label, PortRange, Target};
+use super::names::{Label, PortRange, Target, Wrong};
+use super::{FieldError, Settings};
 
 /// An IP protocol number with its first and last port; protocols without ports have none.
 pub type Taken = (u8, Option<(u16, u16)>);
@@ -39,6 +40,73 @@ impl Forward {
         }
     }
 
+    /// Without its name: `pptp to 192.168.1.20`, `udp 5000-5010 to 192.168.1.20 (off)`.
+    pub fn words(&self) -> String {
+        let off = if self.enabled { "" } else { OFF };
+        format!("{} to {}{off}", self.what(), self.to)
+    }
+
+    /// From such words; an error names the part of them that is wrong: `what`, `port` or `to`.
+    fn named(name: Label, words: &str) -> Result<Self, (&'static str, Wrong)> {
+        let sentence = || {
+            let text = "Write a preset or a protocol with a port, and the device: pptp to 192.168.1.20, or udp 5000-5010 to \
+                        192.168.1.20.";
+            ("what", Wrong(text.into()))
+        };
+        let (words, enabled) = words.strip_suffix(OFF).map_or((words, true), |words| (words, false));
+        let (what, to) = words.split_once(" to ").ok_or_else(sentence)?;
+        let to = to.trim().parse().map_err(|wrong| ("to", wrong))?;
+        let mut forward = Self { name, preset: None, protocol: None, port: None, to, enabled };
+        let (word, port) =
+            what.trim().split_once(' ').map_or((what.trim(), None), |(w, p)| (w, Some(p.trim())));
+        let protocol = [Protocol::Tcp, Protocol::Udp].into_iter().find(|one| one.word() == word);
+        let preset = Preset::ALL.into_iter().find(|preset| preset.word() == word);
+        match (preset, protocol, port) {
+            (Some(preset), _, None) => forward.preset = Some(preset),
+            (_, Some(protocol), Some(port)) => {
+                forward.protocol = Some(protocol);
+                forward.port = Some(port.parse().map_err(|wrong| ("port", wrong))?);
+            }
+            (_, Some(_), None) => {
+                return Err(("port", Wrong("Name a port, or a range such as 5000-5010.".into())));
+            }
+            (Some(_), _, Some(_)) => {
+                return Err((
+                    "port",
+                    Wrong("This kind of server has its own ports. Leave the port empty.".into()),
+                ));
+            }
+            _ => return Err(sentence()),
+        }
+        Ok(forward)
+    }
+
+    /// What the owner should know of a forward that is on and fine, if anything.
+    pub fn note(&self, settings: &Settings) -> Option<&'static str> {
+        let takes = |protocol: u8, port: u16| {
+            let inside = |(first, last): (u16, u16)| (first..=last).contains(&port);
+            self.takes().iter().any(|taken| taken.0 == protocol && taken.1.is_some_and(inside))
+        };
+        if !self.enabled {
+            return None;
+        }
+        let ipsec = &settings.passthrough.ipsec;
+        match self.preset {
+            _ if takes(17, 500) && ipsec.enabled && ipsec.many_clients => Some(
+                "VPN clients of your devices go on working. But a VPN server on the internet that calls one of them of its own \
+                 accord gets this device instead; and with a peer of this device, nobody else can use IPsec without NAT traversal.",
+            ),
+            None if takes(17, 500) => {
+                Some("IKE alone is not enough for raw ESP: the presets for IPsec forward ESP too.")
+            }
+            None if takes(6, 1723) => {
+                Some("For a PPTP server choose its preset: it lets the calls' GRE in too.")
+            }
+            Some(Preset::Pptp) => Some("PPTP's encryption is weak: prefer another kind of VPN."),
+            _ => None,
+        }
+    }
+
     /// What this forward takes for itself on the internet side.
     pub fn takes(&self) -> Vec<Taken> {
         match (self.preset, self.protocol, self.port) {
@@ -48,6 +116,40 @@ impl Forward {
             }
             _ => Vec::new(),
         }
+    }
+}
+
+/// How a forward that is not in effect ends in words.
+const OFF: &str = " (off)";
+
+/// Key of one forward: [`KEY`] and its name.
+pub const KEY: &str = "forwards.";
+
+impl Settings {
+    /// The forward of this name in words; `unset`: there is none.
+    pub fn forward_in_words(&self, name: &str) -> String {
+        let known = self.forwards.iter().find(|forward| forward.name.as_str() == name);
+        known.map_or_else(|| super::keys::UNSET.to_owned(), Forward::words)
+    }
+
+    /// Adds, replaces or (`unset`) removes the forward of this name.
+    pub(super) fn set_forward(&mut self, name: &str, words: &str) -> Result<(), FieldError> {
+        let key = || format!("{KEY}{name}");
+        let refuse = |(field, wrong): (&str, Wrong)| FieldError::new(format!("{}.{field}", key()), wrong.0);
+        let at = self.forwards.iter().position(|forward| forward.name.as_str() == name);
+        if words.trim() == super::keys::UNSET {
+            let at = at.ok_or_else(|| FieldError::new(key(), "There is no port forward of that name."))?;
+            self.forwards.remove(at);
+            return Ok(());
+        }
+        let label: Label =
+            name.parse().map_err(|wrong: Wrong| FieldError::new(format!("{}.name", key()), wrong.0))?;
+        let forward = Forward::named(label, words.trim()).map_err(refuse)?;
+        match at {
+            Some(at) => self.forwards[at] = forward,
+            None => self.forwards.push(forward),
+        }
+        Ok(())
     }
 }
 
@@ -74,6 +176,15 @@ pub enum Preset {
 }
 
 impl Preset {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Pptp, Self::L2tp, Self::Ikev2, Self::Openvpn, Self::Wireguard, Self::Sstp];
+
+    /// Whether it is one port, which may be another one at the device.
+    pub fn one_port(self) -> bool {
+        self.takes().iter().filter(|(_, ports)| ports.is_some()).count() == 1
+    }
+
     /// As it is written in settings.
     pub fn word(self) -> &'static str {
         match self {

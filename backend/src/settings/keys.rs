@@ -94,9 +94,12 @@ pub fn below(settings: &Settings, name: &str) -> Result<Vec<(&'static str, Strin
     if found.is_empty() { Err(unknown(name)) } else { Ok(found) }
 }
 
-/// Changes one key. On an error nothing has changed.
+/// Changes one key; `forwards.NAME` is one port forward. On an error nothing has changed.
 pub fn set(settings: &mut Settings, name: &str, value: &str) -> Result<(), FieldError> {
-    find(name).ok_or_else(|| unknown(name))?.set(settings, value)
+    match name.strip_prefix(super::forwards::KEY) {
+        Some(forward) => settings.set_forward(forward, value),
+        None => find(name).ok_or_else(|| unknown(name))?.set(settings, value),
+    }
 }
 
 /// Takes one change back: `name` gets in `into` the value it had in `before`, if it still has that of `after`. Else

@@ -51,8 +51,6 @@ impl Settings {
             "firewall.dmz",
             "The DMZ is not built yet: leave it at none.",
         );
-        let forwards = self.forwards.iter().any(|forward| forward.enabled);
-        when(forwards, "forwards", "Port forwards are not built yet: switch them off.");
     }
 }
 

@@ -11,7 +11,7 @@ use crate::wait::{self, SOON};
 
 const FOLDER: &str = "/run/lab/wireguard";
 /// Who may dial.
-const CLIENTS: [&str; 3] = ["laptop1", "laptop2", "phone"];
+const CLIENTS: [&str; 5] = ["laptop1", "laptop2", "phone", "server1", "server2"];
 
 #[track_caller]
 pub(super) fn serve(host: &Host, inner: Ipv4Addr) -> Process {
@@ -27,8 +27,8 @@ pub(super) fn serve(host: &Host, inner: Ipv4Addr) -> Process {
 }
 
 #[track_caller]
-pub(super) fn dial(host: &Host, server: &str, inner: Ipv4Addr) -> Process {
-    let (public, outer) = (keys(host, server).1, address(server));
+pub(super) fn dial(host: &Host, server: &str, outer: Ipv4Addr, inner: Ipv4Addr) -> Process {
+    let public = keys(host, server).1;
     let settings =
         format!("[Peer]\nPublicKey = {public}\nAllowedIPs = {inner}/32\nEndpoint = {outer}:51820\n");
     start(host, own(inner, host.name), &settings)

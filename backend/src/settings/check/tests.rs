@@ -84,3 +84,46 @@ fn forwards_may_not_take_the_same_port() {
     settings.forwards[1] = forward("a", "preset = \"sstp\"");
     assert_eq!(settings.check().len(), 1);
 }
+
+#[test]
+fn a_forward_that_cannot_be_is_named_beside_its_field() {
+    for (changes, key, word) in [
+        (&["a=tcp 80 to 192.168.1.20", "b=tcp 70-90 to 192.168.1.21"][..], "b.port", "TCP ports 70 to 90"),
+        (&["a=pptp to 192.168.1.20", "b=tcp 1723 to 192.168.1.21"], "b.port", "TCP port 1723"),
+        (&["a=l2tp to 192.168.1.20", "b=ikev2 to 192.168.1.21"], "b.port", "UDP port 500"),
+        (&["a=tcp 80 to 192.168.1.1"], "a.to", "no device's address"),
+        (&["a=tcp 80 to 192.168.1.255"], "a.to", "no device's address"),
+        (&["a=tcp 80 to 203.0.113.9"], "a.to", "no device's address"),
+        (&["a=ikev2 to 192.168.1.20:600"], "a.to", "fixed ports"),
+        (&["a=udp 5000-6000 to 192.168.1.20:65000"], "a.to", "above port 65535"),
+        (&["a=udp 5000-9000 to 192.168.1.20:6000"], "a.to", "at most 1024"),
+    ] {
+        let mut settings = router();
+        for change in changes {
+            let (name, words) = change.split_once('=').unwrap();
+            set(&mut settings, &format!("forwards.{name}"), words).unwrap();
+        }
+        let wrong = settings.check();
+        let found = wrong.iter().find(|error| error.key == format!("forwards.{key}"));
+        assert!(found.is_some_and(|error| error.message.contains(word)), "{changes:?}: {wrong:?}");
+    }
+    let mut settings = router();
+    for (name, words) in [
+        ("a", "tcp 80 to 192.168.1.20"),
+        ("b", "tcp 80 to 192.168.1.21 (off)"),
+        ("c", "udp 80 to 192.168.1.20:80"),
+        ("d", "tcp 81 to 192.168.1.20:80"),
+        ("e", "sstp to 192.168.1.20:8443"),
+    ] {
+        set(&mut settings, &format!("forwards.{name}"), words).unwrap();
+        assert_eq!(settings.forward_in_words(name), words);
+    }
+    assert_eq!(settings.check(), []);
+    set(&mut settings, "forwards.a", "unset").unwrap();
+    assert_eq!((settings.forwards.len(), settings.forward_in_words("a").as_str()), (4, "unset"));
+    for words in
+        ["tcp to 192.168.1.20", "gre 1 to 192.168.1.20", "tcp 80", "tcp 0 to 192.168.1.20", "unset", ""]
+    {
+        assert!(set(&mut settings, "forwards.new", words).is_err(), "{words}");
+    }
+}

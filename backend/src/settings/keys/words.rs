@@ -180,7 +180,4 @@ records!(Device, |device| match device.address {
     Some(address) => format!("{} {} {address}", device.name, device.mac),
     None => format!("{} {}", device.name, device.mac),
 });
-records!(Forward, |forward| {
-    let off = if forward.enabled { "" } else { " (off)" };
-    format!("{} {} to {}{off}", forward.name, forward.what(), forward.to)
-});
+records!(Forward, |forward| { format!("{} {}", forward.name, forward.words()) });

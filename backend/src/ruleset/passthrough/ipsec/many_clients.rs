@@ -28,6 +28,8 @@ mod requests;
 mod tests;
 mod zones;
 
+use std::net::Ipv4Addr;
+
 use crate::ruleset::table::{Chain, Counter, Table};
 use crate::ruleset::{Capabilities, Sides};
 use crate::settings::passthrough::Ipsec;
@@ -56,9 +58,10 @@ pub(in crate::ruleset) fn wanted(ipsec: &Ipsec, capabilities: &Capabilities) -> 
     ipsec.enabled && ipsec.many_clients && capabilities.many_clients
 }
 
-pub(in crate::ruleset) fn rules(table: &mut Table, sides: &Sides) {
+/// `server`: a VPN server of the home, which gets what nobody at home has asked for.
+pub(in crate::ruleset) fn rules(table: &mut Table, sides: &Sides, server: Option<Ipv4Addr>) {
     table.learnt(learnt::LEARNT);
-    zones::rules(table, sides);
+    zones::rules(table, sides, server);
     requests::rules(table);
     answers::rules(table);
     ike::rules(table);

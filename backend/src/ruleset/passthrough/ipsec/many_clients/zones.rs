@@ -1,5 +1,7 @@
 //! Which zone a packet belongs to, before conntrack looks it up; and where to a server may speak first.
 
+use std::net::Ipv4Addr;
+
 use crate::ruleset::Sides;
 use crate::ruleset::table::{Chain, Counter, Table};
 
@@ -19,7 +21,7 @@ const ZONE_OF_SOURCE: &str = "@nh,112,16";
 const ERRORS: &str = "icmp type { 3, 11, 12 }";
 
 /// The one hook before conntrack. Ordinary packets leave it at the first or second rule.
-pub(super) fn rules(table: &mut Table, sides: &Sides) {
+pub(super) fn rules(table: &mut Table, sides: &Sides, server: Option<Ipv4Addr>) {
     let Sides { local, internet, prefix } = sides;
     let mut zone = |rule: String, why| table.rule(Chain::Zone, rule, why);
     // One comparison each, cheapest first: a set costs all packets 2 % more.
@@ -30,6 +32,9 @@ pub(super) fn rules(table: &mut Table, sides: &Sides) {
         "only IPsec has zones: IKE, ESP, and ICMP errors about them",
     );
     zone("meta nfproto != ipv4 accept".into(), "IPv6 has no NAT");
+    if let Some(server) = server {
+        zone(format!("iifname \"{local}\" ip saddr {server} accept"), "a VPN server of the home: plain NAT");
+    }
     let from_home = format!("iifname \"{local}\" ip saddr {prefix}");
     zone(
         format!(
@@ -75,7 +80,9 @@ pub(super) fn rules(table: &mut Table, sides: &Sides) {
     ike(&format!("ct zone set {COOKIE_BACK} map @ike_in accept"), "a cookie that is somebody's");
     ike("ip saddr @ipsec_own accept", "this box has IKE of its own with this server");
     ike("ip saddr @ipsec_several accept", "several clients of this server: its own IKE could be for any");
-    ike("ct zone set ip saddr map @ipsec_only", "the server begins with its one client");
+    if server.is_none() {
+        ike("ct zone set ip saddr map @ipsec_only", "the server begins with its one client");
+    }
     table.rule(
         Chain::Output,
         "meta nfproto ipv4 meta l4proto 50 update @ipsec_own { ip daddr }",

@@ -1,0 +1,187 @@
+//! Port forwards: servers of the home reached from the internet and from the home itself, what ends with them, and what never
+//! opens.
+
+use std::time::Duration;
+
+use lab::{CallOptions, Kind, Lab, Postern, Program, address};
+
+/// VPN servers of the home run here.
+const SERVER: &str = "phone";
+
+/// The preset of a program, and the forward of it.
+#[track_caller]
+fn forward(postern: &Postern, preset: &str) {
+    let to = address(SERVER).to_string();
+    postern.ok(&["forward", "add", "VPN", "--preset", preset, "--to", &to]);
+}
+
+/// A real server at home; a real client on the internet, then one at home that dials the internet address. All switches of
+/// passthrough are off: they are about clients.
+#[track_caller]
+fn reached_from_both_sides(program: Program, preset: &str) {
+    let lab = Lab::new();
+    let postern = lab.postern_router();
+    let off = ["ipsec", "l2tp", "pptp"].map(|name| format!("passthrough.{name}.enabled=false"));
+    postern.set(&off.each_ref().map(String::as_str));
+    let server = lab.vpn_server(program, SERVER);
+    let router = address("router");
+    let knock = lab.host("attacker").probe(Kind::Udp(program.port()), router);
+    assert!(knock.silent(), "without a forward nothing answers: {knock:?}");
+    forward(&postern, preset);
+    let mut far = lab.host("server1").vpn_client_at(&server, router);
+    far.wait_up();
+    let mut near = lab.host("laptop1").vpn_client_at(&server, router);
+    near.wait_up();
+    assert!(far.ping() && near.ping(), "both at once:\n{}\n{}", far.said(), near.said());
+    let said = postern.ok(&["forward", "remove", "VPN"]);
+    assert!(said.contains("have ended"), "both ended: {said}");
+    assert!(!far.ping(), "removed, it moves nothing:\n{}", far.said());
+    let ended = lab::wait::until(Duration::from_secs(10), || (!near.ping()).then_some(()));
+    assert!(ended.is_some(), "the neighbour's neither:\n{}", near.said());
+    assert!(!far.ping(), "and does not come back by itself, though the server goes on sending");
+}
+
+#[test]
+fn an_openvpn_server_of_the_home_is_reached_until_its_forward_is_removed() {
+    reached_from_both_sides(Program::OpenVpn, "openvpn");
+}
+
+#[test]
+fn a_wireguard_server_of_the_home_is_reached_until_its_forward_is_removed() {
+    reached_from_both_sides(Program::WireGuard, "wireguard");
+}
+
+#[test]
+fn an_ikev2_server_of_the_home_is_reached_until_its_forward_is_removed() {
+    reached_from_both_sides(Program::StrongSwan, "ikev2");
+}
+
+#[test]
+fn an_l2tp_server_of_the_home_is_reached_until_its_forward_is_removed() {
+    reached_from_both_sides(Program::Xl2tpd, "l2tp");
+}
+
+#[test]
+fn a_pptp_server_of_the_home_is_called_from_both_sides_and_its_gre_comes_by_expectation_only() {
+    let lab = Lab::new();
+    let postern = lab.postern_router();
+    let server = lab.pptp_server(SERVER, 1723);
+    let router = address("router");
+    let hears = lab.host(SERVER).echo(&[Kind::Ip(47)]);
+    forward(&postern, "pptp");
+    let stranger = lab.host("attacker").knock(Kind::Ip(47), router);
+    assert!(stranger.silent() && hears.heard().is_empty(), "GRE without a call stays outside: {stranger:?}");
+    drop(hears);
+    let mut far = lab.host("server1").pptp_call(router, &CallOptions::default());
+    far.wait_up();
+    assert!(far.ping(server.inner), "the call from the internet moves bytes:\n{}", far.said());
+    let mut near = lab.host("laptop1").pptp_call(router, &CallOptions::default());
+    near.wait_up();
+    assert!(near.ping(server.inner) && far.ping(server.inner), "so does the neighbour's:\n{}", near.said());
+    postern.set(&["passthrough.pptp.enabled=true"]);
+    let other = lab.pptp_server("server2", 1723);
+    let mut out = lab.host("laptop2").pptp_call(address("server2"), &CallOptions::default());
+    out.wait_up();
+    assert!(out.ping(other.inner) && far.ping(server.inner), "calls both ways at once:\n{}", out.said());
+    postern.set(&["passthrough.pptp.enabled=false"]);
+    assert!(far.ping(server.inner), "the switch is about calls of the home:\n{}", far.said());
+    postern.ok(&["forward", "remove", "VPN"]);
+    assert!(!far.ping(server.inner), "removed, the call has ended:\n{}", far.said());
+}
+
+#[test]
+fn raw_esp_and_ike_reach_the_server_and_clients_of_the_home_keep_their_own() {
+    let lab = Lab::new();
+    let postern = lab.postern_router();
+    forward(&postern, "ikev2");
+    let router = address("router");
+    let kinds = [Kind::Ip(50), Kind::Udp(500), Kind::Udp(4500)];
+    let at_home = lab.host(SERVER).echo(&kinds);
+    let far = lab.host("server1").echo(&kinds);
+    for kind in kinds {
+        let probe = lab.host("attacker").probe(kind, router);
+        assert_eq!(probe.answered, 1, "{kind} reaches the server at home: {probe:?}");
+        let probe = lab.host("laptop1").probe(kind, router);
+        assert_eq!(probe.answered, 1, "{kind} of a neighbour too: {probe:?}");
+        let probe = lab.host("laptop2").probe(kind, address("server1"));
+        assert_eq!(probe.answered, 1, "{kind} of a client of another server: {probe:?}");
+        assert!(!far.heard_of(kind).is_empty() && !at_home.heard_of(kind).is_empty());
+    }
+}
+
+#[test]
+fn ports_lead_where_the_settings_say_and_to_nothing_else() {
+    let lab = Lab::new();
+    let postern = lab.postern_router();
+    let to = |port: &str| format!("{}{port}", address(SERVER));
+    let kinds =
+        [Kind::Tcp(80), Kind::Udp(5000), Kind::Udp(5010), Kind::Udp(5011), Kind::Udp(7001), Kind::Tcp(81)];
+    let server = lab.host(SERVER).echo(&kinds);
+    let router = address("router");
+    let probe = |host: &str, kind| lab.host(host).probe(kind, router).answered;
+    for kind in [Kind::Tcp(8080), Kind::Udp(5000), Kind::Udp(6001)] {
+        assert_eq!(probe("attacker", kind), 0, "{kind} is closed at first");
+    }
+    postern.set(&[
+        &format!("forwards.web=tcp 8080 to {}", to(":80")),
+        &format!("forwards.range=udp 5000-5010 to {}", to("")),
+        &format!("forwards.moved=udp 6000-6002 to {}", to(":7000")),
+    ]);
+    for kind in [Kind::Tcp(8080), Kind::Udp(5000), Kind::Udp(5010), Kind::Udp(6001)] {
+        assert_eq!(probe("attacker", kind), 1, "{kind} from the internet");
+        assert_eq!(probe("laptop1", kind), 1, "{kind} from the home");
+    }
+    assert!(server.heard_of(Kind::Udp(7001)).len() >= 2, "a range that moves keeps its order");
+    for kind in
+        [Kind::Udp(5011), Kind::Udp(4999), Kind::Tcp(5000), Kind::Udp(8080), Kind::Tcp(80), Kind::Tcp(22)]
+    {
+        let knock = lab.host("attacker").knock(kind, router);
+        assert!(knock.silent(), "{kind} was not forwarded: {knock:?}");
+    }
+    let direct = lab.host("attacker").knock(Kind::Tcp(80), address(SERVER));
+    assert_eq!(direct.answered, 0, "the device itself, with its own address: {direct:?}");
+}
+
+#[test]
+fn a_connection_ends_with_its_forward_and_the_server_cannot_begin_it_anew() {
+    let lab = Lab::new();
+    let postern = lab.postern_router();
+    let kinds = [Kind::Tcp(80), Kind::Udp(5000), Kind::Ip(50)];
+    let _server = lab.host(SERVER).echo(&kinds);
+    let to = address(SERVER);
+    let forwards = [format!("forwards.web=tcp 80 to {to}"), format!("forwards.game=udp 5000 to {to}")];
+    postern.set(&forwards.each_ref().map(String::as_str));
+    forward(&postern, "ikev2");
+    let flows = kinds.map(|kind| lab.host("server1").flow(kind, address("router")));
+    for flow in &flows {
+        flow.wait_answers(5);
+    }
+    postern.set(&["forwards.web=unset", "forwards.game=unset", "forwards.VPN=unset"]);
+    let off = lab::wait::now_ms();
+    for flow in &flows {
+        flow.watch(Duration::from_secs(2));
+        let last = flow.last_answer().unwrap_or_default();
+        assert!(last <= off + 1000, "answered {} ms after its forward went: {}", last - off, flow.tail());
+    }
+}
+
+#[test]
+fn no_forward_opens_a_port_of_the_router_itself() {
+    let lab = Lab::new();
+    let postern = lab.postern_router();
+    let router = address("router");
+    let own = [Kind::Tcp(80), Kind::Tcp(22), Kind::Udp(53), Kind::Tcp(53), Kind::Udp(500)];
+    let _listens = lab.router().echo(&[Kind::Tcp(2222)]);
+    for forward in ["all-tcp=tcp 1-65535", "all-udp=udp 1-65535"] {
+        postern.set(&[&format!("forwards.{forward} to {}", address("laptop2"))]);
+        for kind in own.into_iter().chain([Kind::Tcp(2222)]) {
+            let knock = lab.host("attacker").knock(kind, router);
+            assert_eq!(knock.answered, 0, "{kind} of the router with {forward}: {knock:?}");
+        }
+    }
+    for target in ["192.168.1.1", "198.51.100.2", "192.168.1.255", "203.0.113.66"] {
+        let output =
+            postern.cli(&["forward", "add", "own", "--protocol", "tcp", "--port", "80", "--to", target]);
+        assert!(!output.ok() && output.err.contains("no device's address"), "{target}: {}", output.err);
+    }
+}
