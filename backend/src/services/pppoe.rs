@@ -190,7 +190,10 @@ mod tests {
         assert!(text.contains("\nuser \"1234#0001@provider.example\"\n"), "{text}");
         assert!(text.contains("\npassword \"p w'#;$(x)\"\n"), "{text}");
         assert!(text.contains("\nrp_pppoe_service \"fast lane\"\n"), "{text}");
-        assert!(text.contains("\nnic-wan0\n") && text.contains("\nmtu 1492\n"), "{text}");
+        assert!(
+            text.contains(&format!("\nnic-{}\n", wanted().device)) && text.contains("\nmtu 1492\n"),
+            "{text}"
+        );
         assert_eq!(pppoe(&router()), None);
     }
 

@@ -1,6 +1,8 @@
 //! Somebody else saved since the form was read: both values are shown, and the owner decides.
 
 use postern::door::messages::{Assignment, Clock, Request as Ask, Response as Answer, Revision};
+use postern::settings::keys::{self, Kind};
+use postern::settings::names::Secret;
 
 use crate::error::Problem;
 use crate::login::Admin;
@@ -28,9 +30,17 @@ pub fn clashes(chosen: Vec<Assignment>, now: impl Fn(&str) -> String, label: Lab
     let clash = |a: Assignment| Clash {
         label: label(&a.key).unwrap_or("A setting"),
         now: words::value(&a.key, &now(&a.key)),
-        chosen: words::value(&a.key, &a.value),
+        chosen: match secret(&a.key) {
+            true => Secret::MASK.to_owned(),
+            false => words::value(&a.key, &a.value),
+        },
     };
     chosen.into_iter().map(clash).collect()
+}
+
+/// What was typed there is not shown, not even to who typed it.
+fn secret(key: &str) -> bool {
+    keys::ALL.iter().any(|known| known.name == key && known.kind == Kind::Secret)
 }
 
 /// Who saved what since revision `base`.

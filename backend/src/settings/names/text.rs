@@ -29,7 +29,7 @@ impl FromStr for Label {
     }
 }
 
-/// User name of a PPPoE account: 1 to 127 characters, no control characters, no `"` and no `\`. A `#` is common in them.
+/// User name of a PPPoE account: 1 to 127 bytes, as a [`Label`] but that a `#` is common in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account(String);
 
@@ -43,9 +43,11 @@ impl Account {
 impl FromStr for Account {
     type Err = Wrong;
     fn from_str(s: &str) -> Result<Self, Wrong> {
-        let bad = |c: char| c.is_control() || matches!(c, '"' | '\\');
+        let bad = |c: char| c.is_control() || matches!(c, '"' | '\\' | '{' | '}' | ';' | '`' | '$');
         if s.is_empty() || s.len() > 127 || s.trim() != s || s.chars().any(bad) {
-            return wrong("A user name has 1 to 127 characters, without quotes and backslashes.");
+            return wrong(
+                "A user name has 1 to 127 characters, without quotes, braces, semicolons or control characters.",
+            );
         }
         Ok(Self(s.to_owned()))
     }
