@@ -42,7 +42,8 @@ struct JournalHtml {
     chrome: Chrome,
     asked: Asked,
     kinds: Vec<(JournalKind, usize)>,
-    spans: [(&'static str, i64, &'static str); 4],
+    /// As the address has it, words, and whether it is chosen.
+    spans: Vec<(&'static str, &'static str, bool)>,
     lines: Vec<Line>,
     /// There is nothing at all.
     none: bool,
@@ -142,7 +143,7 @@ pub async fn show(admin: Admin, uri: Uri) -> Result<Response, Problem> {
     };
     let shown = JournalHtml {
         chrome,
-        spans: SPANS,
+        spans: SPANS.iter().map(|(word, _, title)| (*word, *title, *word == asked.span)).collect(),
         lines: page.entries.iter().map(Line::of).collect(),
         none: page.total == 0,
         range,
