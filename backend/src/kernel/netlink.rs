@@ -40,6 +40,8 @@ const NLA_F_NESTED: u16 = 0x8000;
 
 /// The kernel fills at most 32 KiB of an answer at a time (`netlink_dump`, net/netlink/af_netlink.c).
 const BUFFER: usize = 64 * 1024;
+/// More messages than fit into a socket's buffer, which holds some hundreds.
+const MOST_WAITING: usize = 10_000;
 /// The kernel answers within the system call that asks; this only keeps a bug from blocking a thread for good.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a list that changed while it was read is read anew.
@@ -330,12 +332,29 @@ impl Listener {
             let receive = |fd: &OwnedFd| Ok(recvfrom(fd, &mut *buffer, RecvFlags::TRUNC)?);
             let (length, sender) = match self.fd.async_io(Interest::READABLE, receive).await {
                 Ok((_, length, sender)) => (length, sender),
-                Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => return Ok(None),
+                Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
+                    self.drain();
+                    return Ok(None);
+                }
                 Err(error) => return Err(error),
             };
             if from_kernel(sender) {
                 let Some(bytes) = self.buffer.get(..length) else { return Ok(None) };
                 return Ok(Some(messages(bytes).filter_map(|message| parse(&message)).collect()));
+            }
+        }
+    }
+}
+
+impl Listener {
+    /// Throws away what waits. The kernel tells of a loss once, and of no further one until the socket was empty
+    /// (`netlink_overrun`, `netlink_rcv_wake`, af_netlink.c): what is lost while what waits is read would never be told. Whoever is
+    /// told after this, and then looks at the things themselves, misses nothing.
+    fn drain(&mut self) {
+        for _ in 0..MOST_WAITING {
+            match recvfrom(self.fd.get_ref(), self.buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
+                Ok(_) | Err(Errno::INTR | Errno::NOBUFS) => {}
+                Err(_) => return,
             }
         }
     }
