@@ -76,18 +76,11 @@ pub trait Kernel: Send + Sync + 'static {
     ) -> impl Future<Output = Result<BTreeMap<&'static str, Vec<Element>>, Error>> + Send;
 
     /// The same of one set whose name the settings have a say in.
-    fn elements_of(
-        &self,
-        set: &str,
-        most: usize,
-    ) -> impl Future<Output = Result<Vec<Element>, Error>> + Send;
+    fn elements_of(&self, set: &str, most: usize)
+    -> impl Future<Output = Result<Vec<Element>, Error>> + Send;
 
     /// Takes these elements out of one set or map of ours. One that is gone already is no error.
-    fn unlearn(
-        &self,
-        set: &str,
-        elements: &[Element],
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    fn unlearn(&self, set: &str, elements: &[Element]) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// What this device has received and sent since it was made; none: it is not there.
     fn carried(&self, device: &IfName) -> impl Future<Output = Option<(Counter, Counter)>> + Send;

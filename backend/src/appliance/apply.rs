@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::ends::Ends;
 use super::flows::{TCP, from_the_home, without_helper};
-use super::withdrawn::Withdrawn;
 use super::network::{admin_addresses, closed, differences, home, network};
+use super::withdrawn::Withdrawn;
 use super::{Appliance, State, places};
 use crate::kernel::{Error, Flow, Kernel, Load, Network, Observation, SeenLink};
 use crate::log;
@@ -132,7 +132,8 @@ impl<K: Kernel> Appliance<K> {
     ) -> Result<Applied, Error> {
         let rules = ruleset::compile(step.to, capabilities);
         let ends = step.from.map(|from| Ends::between(from, step.to, capabilities)).unwrap_or_default();
-        let withdrawn = step.from.map(|from| Withdrawn::between(from, step.to, capabilities)).unwrap_or_default();
+        let withdrawn =
+            step.from.map(|from| Withdrawn::between(from, step.to, capabilities)).unwrap_or_default();
         let fresh = places::fresh(step.from, step.to);
         let seated = fresh.iter().flat_map(|places| places::flows_of(step.to, places.vpn));
         let control = control_flows(step, capabilities);
@@ -150,12 +151,9 @@ impl<K: Kernel> Appliance<K> {
         let lost = self.withdrawn(&withdrawn, step.to, &after).await;
         self.unlearn_clients(&lost).await;
         let helped = step.from.map(|from| ends.helped(&after.flows, from, &seen.links)).unwrap_or_default();
-        let (ended, mut must_redial): (Vec<Flow>, Vec<Flow>) = after
-            .flows
-            .into_iter()
-            .partition(|flow| {
-                lost.contains(flow) || step.from.is_some_and(|from| ends.ends(flow, from, &seen.links))
-            });
+        let (ended, mut must_redial): (Vec<Flow>, Vec<Flow>) = after.flows.into_iter().partition(|flow| {
+            lost.contains(flow) || step.from.is_some_and(|from| ends.ends(flow, from, &seen.links))
+        });
         if !wanted.is_empty() || !ended.is_empty() {
             self.kernel.end(&[ended.as_slice(), &helped].concat()).await?;
         }

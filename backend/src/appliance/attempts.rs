@@ -110,9 +110,12 @@ pub(super) fn attempts(elements: &BTreeMap<&'static str, Vec<Element>>, state: &
     let mut all: Vec<Attempt> = devices.into_values().filter(|one| one.times > 0).collect();
     // Who was allowed since is not told of.
     let allowed = |one: &Attempt| match (&state.settings.passthrough.devices, one.barrier) {
-        (Allowed::Only(devices), Barrier::NotAllowed) => {
-            one.device.mac.as_deref().and_then(|mac| mac.parse().ok()).is_some_and(|mac| devices.contains(&mac))
-        }
+        (Allowed::Only(devices), Barrier::NotAllowed) => one
+            .device
+            .mac
+            .as_deref()
+            .and_then(|mac| mac.parse().ok())
+            .is_some_and(|mac| devices.contains(&mac)),
         _ => false,
     };
     all.retain(|one| !allowed(one));
@@ -142,7 +145,8 @@ fn tried(state: &State) -> Vec<Tried> {
         let can_switch_on = can_switch_on(switch, state);
         all.push(Tried { set: tried.tried(), key, title, barrier: Barrier::Off, can_switch_on });
     }
-    let refusing = |set, key, vpn: Vpn, barrier| Tried { set, key, title: vpn.title(), barrier, can_switch_on: false };
+    let refusing =
+        |set, key, vpn: Vpn, barrier| Tried { set, key, title: vpn.title(), barrier, can_switch_on: false };
     if let Allowed::Only(_) = passthrough.devices {
         let key = || "passthrough.devices".to_owned();
         all.extend(Vpn::ALL.map(|vpn| refusing(vpn.denied_hosts(), key(), vpn, Barrier::NotAllowed)));

@@ -23,7 +23,7 @@ pub fn in_words(verdict: &Diagnosis) -> String {
         Some(Action::SwitchOn { key, .. }) => format!("postern set {key}=true"),
         Some(Action::AllowDevice { mac }) => {
             format!("postern set passthrough.devices=$(postern get passthrough.devices),{mac}")
-        },
+        }
         Some(Action::EndSession { id }) => format!("postern session end {id}"),
         Some(Action::Mend) => "postern mend".to_owned(),
         Some(Action::LookAgain) => "postern look-again".to_owned(),

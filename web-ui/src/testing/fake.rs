@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use postern::door::messages::{
-    Assignment, Attempt, Barrier, Call, Cause, Diagnosis, Effect, Greeting, Helper, HelperState, InternetState,
-    KnownDevice, Lack, LiveLogin, ManyClients, Party, Port, Protocol, Refusal, RefusalKind, Request,
-    Response, Revision, Rules, Session, Status, Step, Trial,
+    Assignment, Attempt, Barrier, Call, Cause, Diagnosis, Effect, Greeting, Helper, HelperState,
+    InternetState, KnownDevice, Lack, LiveLogin, ManyClients, Party, Port, Protocol, Refusal, RefusalKind,
+    Request, Response, Revision, Rules, Session, Status, Step, Trial,
 };
 use postern::kernel::SeenLink;
 use postern::services::Service;

@@ -16,7 +16,9 @@ async fn what_runs_takes_its_places_when_a_limit_is_set_and_gives_them_back_when
     let home = Home::router().await;
     let gone = Flow { tcp_state: Some(7), ..flow(6, 1723, None) };
     home.fake.set_flows(vec![of(2), of(2), of(3), gone]);
-    home.set(&[("passthrough.session_limit.l2tp", "2"), ("passthrough.session_limit.pptp", "1")]).await.unwrap();
+    home.set(&[("passthrough.session_limit.l2tp", "2"), ("passthrough.session_limit.pptp", "1")])
+        .await
+        .unwrap();
     assert_eq!(home.fake.elements_of(SET), [place(2), place(3)], "one for each pair");
     assert_eq!(home.fake.elements_of("pptp_sessions_1"), [], "a closed connection is no session");
     let settings = home.appliance.settings().1;

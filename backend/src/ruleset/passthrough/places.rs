@@ -119,9 +119,13 @@ pub(super) fn rules(table: &mut Table, settings: &Settings, on: impl Fn(Vpn) -> 
         } else {
             let first = places.first();
             let name = first.name;
-            let wakes = format!("ether saddr {{ {devices} }} {take} delete @{name} {{ meta nfproto }} return");
+            let wakes =
+                format!("ether saddr {{ {devices} }} {take} delete @{name} {{ meta nfproto }} return");
             rule(wakes, "comes first, and takes a place");
-            rule(format!("meta nfproto != @{name} {take} return"), "takes a place: none that comes first waits");
+            rule(
+                format!("meta nfproto != @{name} {take} return"),
+                "takes a place: none that comes first waits",
+            );
             let waits = format!("ether saddr {{ {devices} }} update @{name} {{ meta nfproto }}");
             rule(waits, "comes first: the next place is kept for it, for a minute");
             table.learnt(&[first]);

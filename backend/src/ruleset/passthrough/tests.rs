@@ -39,11 +39,13 @@ fn a_device_is_refused_before_anything_of_it_is_known_learnt_or_counted_as_passe
 
 #[test]
 fn a_thousand_devices_are_one_set() {
-    let thousand: Vec<String> = (0..1000).map(|n| format!("02:00:00:00:{:02x}:{:02x}", n / 256, n % 256)).collect();
+    let thousand: Vec<String> =
+        (0..1000).map(|n| format!("02:00:00:00:{:02x}:{:02x}", n / 256, n % 256)).collect();
     let thousand = thousand.join(",");
     let changes = [("passthrough.devices", thousand.as_str())];
     let all = compile(&with(&changes), &Capabilities::everything()).to_string();
-    let one = compile(&with(&[("passthrough.devices", "02:00:00:00:00:00")]), &Capabilities::everything()).to_string();
+    let one = compile(&with(&[("passthrough.devices", "02:00:00:00:00:00")]), &Capabilities::everything())
+        .to_string();
     assert_eq!(all.lines().count(), one.lines().count());
     assert_eq!(all.matches("02:00:00:00:03:e7").count(), 1);
 }
@@ -62,7 +64,8 @@ fn whoever_runs_keeps_running_and_only_what_is_new_needs_a_place() {
     let limit = [("passthrough.session_limit.ipsec", "5")];
     for from in ["ipsec_out", "nat_traversal_out"] {
         let out = rules(&limit, from);
-        let jump = out.iter().position(|rule| rule.starts_with("meta nfproto ipv4 jump ipsec_places")).unwrap();
+        let jump =
+            out.iter().position(|rule| rule.starts_with("meta nfproto ipv4 jump ipsec_places")).unwrap();
         let learns = out.iter().position(|rule| rule.contains("esp_out") || rule.contains("ipsec_passed"));
         assert!(jump < learns.unwrap(), "{out:#?}");
     }
