@@ -90,15 +90,13 @@ impl Prober {
             Ok(sendto(fd, &packet, SendFlags::empty(), &to)?)
         };
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Instant::now());
-        // An error that came for an earlier request is told by the next call (ip(7)): that is not about this one.
-        for _ in 0..2 {
-            match self.fd.async_io(Interest::WRITABLE, send).await {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::HostUnreachable => {}
-                Err(error) => return Err(error),
+        match self.fd.async_io(Interest::WRITABLE, send).await {
+            // An error that came for an earlier request may be told by the next call (ip(7)): that is not about this one.
+            Err(error) if error.kind() == io::ErrorKind::HostUnreachable => {
+                self.fd.async_io(Interest::WRITABLE, send).await.map(drop)
             }
+            done => done.map(drop),
         }
-        Ok(())
     }
 
     /// What answers request `number` within `time`.
