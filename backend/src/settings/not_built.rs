@@ -9,7 +9,6 @@
 //! | `access.https_port`, `system.timezone` | kept |
 
 use super::internet::Mode;
-use super::names::{DmzHost, Spi};
 use super::passthrough::{Allowed, Limit};
 use super::{FieldError, Role, Settings};
 
@@ -68,16 +67,6 @@ impl Settings {
         when(h.amanda, "helpers.amanda", outward);
         when(h.snmp, "helpers.snmp", broadcast);
         when(h.netbios, "helpers.netbios", broadcast);
-        when(
-            self.firewall.spi != Spi::On,
-            "firewall.spi",
-            "Inspection cannot be switched off yet: leave it on.",
-        );
-        when(
-            self.firewall.dmz != DmzHost::None,
-            "firewall.dmz",
-            "The DMZ is not built yet: leave it at none.",
-        );
     }
 }
 
@@ -109,8 +98,6 @@ mod tests {
             ("passthrough.priority", "3c:52:82:1a:0b:7f"),
             ("passthrough.session_limit.l2tp", "3"),
             ("helpers.sane", "true"),
-            ("firewall.spi", "off until 2026-11-21T10:30:00Z"),
-            ("firewall.dmz", "192.168.1.20 until 2026-11-21T10:30:00Z"),
             ("access.https", "true"),
         ] {
             let mut settings = router();
