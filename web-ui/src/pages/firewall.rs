@@ -11,7 +11,7 @@ use postern::settings::names::{DmzHost, Spi, Time};
 use postern::settings::{Role, Settings};
 
 use super::conflict::Clash;
-use super::edit::{self, newest};
+use super::edit::{self, Edit as _, newest};
 use crate::error::Problem;
 use crate::form::{AdminForm, Errors};
 use crate::login::Admin;
