@@ -115,7 +115,7 @@ impl Program {
         for line in rules.lines().map(str::trim) {
             if let Some(name) = line.strip_prefix("chain ") {
                 chain = Some(names.chains[name.trim_end_matches(" {")]);
-            } else if line == "}" || line.is_empty() || line.starts_with("table ") {
+            } else if line == "}" || line.is_empty() || line.starts_with("table ") || line.starts_with("flush ") {
                 continue;
             } else {
                 let rule = names.rule(line);
@@ -128,9 +128,10 @@ impl Program {
 
 fn declared(name: &str, body: &[&str]) -> Set {
     let value = |word: &str| body.iter().find_map(|line| line.strip_prefix(word)).map(str::trim);
-    let (key, data) = match value("typeof ").unwrap().split_once(" : ") {
+    let of = value("typeof ").or_else(|| value("type ")).unwrap();
+    let (key, data) = match of.split_once(" : ") {
         Some((key, data)) => (key, Some(data.to_owned())),
-        None => (value("typeof ").unwrap(), None),
+        None => (of, None),
     };
     Set {
         name: name.to_owned(),
