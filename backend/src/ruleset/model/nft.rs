@@ -115,7 +115,11 @@ impl Program {
         for line in rules.lines().map(str::trim) {
             if let Some(name) = line.strip_prefix("chain ") {
                 chain = Some(names.chains[name.trim_end_matches(" {")]);
-            } else if line == "}" || line.is_empty() || line.starts_with("table ") || line.starts_with("flush ") {
+            } else if line == "}"
+                || line.is_empty()
+                || line.starts_with("table ")
+                || line.starts_with("flush ")
+            {
                 continue;
             } else {
                 let rule = names.rule(line);
