@@ -362,6 +362,8 @@ fn field(words: &[&str], at: &mut usize) -> Option<Field> {
         ("ct status", Field::Status),
         ("ct original proto-dst", Field::OriginalPort),
         ("fib daddr type", Field::AddressType),
+        ("th sport", Field::Transport(0, 16)),
+        ("th dport", Field::Transport(16, 16)),
         ("tcp sport", Field::Absent),
         ("tcp dport", Field::Absent),
         ("ct direction", Field::Direction),
