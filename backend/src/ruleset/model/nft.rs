@@ -115,11 +115,7 @@ impl Program {
         for line in rules.lines().map(str::trim) {
             if let Some(name) = line.strip_prefix("chain ") {
                 chain = Some(names.chains[name.trim_end_matches(" {")]);
-            } else if line == "}"
-                || line.is_empty()
-                || line.starts_with("table ")
-                || line.starts_with("flush ")
-            {
+            } else if line == "}" || line.is_empty() || line.starts_with("table ") {
                 continue;
             } else {
                 let rule = names.rule(line);
@@ -132,10 +128,9 @@ impl Program {
 
 fn declared(name: &str, body: &[&str]) -> Set {
     let value = |word: &str| body.iter().find_map(|line| line.strip_prefix(word)).map(str::trim);
-    let of = value("typeof ").or_else(|| value("type ")).unwrap();
-    let (key, data) = match of.split_once(" : ") {
+    let (key, data) = match value("typeof ").unwrap().split_once(" : ") {
         Some((key, data)) => (key, Some(data.to_owned())),
-        None => (of, None),
+        None => (value("typeof ").unwrap(), None),
     };
     Set {
         name: name.to_owned(),
@@ -362,8 +357,6 @@ fn field(words: &[&str], at: &mut usize) -> Option<Field> {
         ("ct status", Field::Status),
         ("ct original proto-dst", Field::OriginalPort),
         ("fib daddr type", Field::AddressType),
-        ("th sport", Field::Transport(0, 16)),
-        ("th dport", Field::Transport(16, 16)),
         ("tcp sport", Field::Absent),
         ("tcp dport", Field::Absent),
         ("ct direction", Field::Direction),
