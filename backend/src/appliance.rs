@@ -23,6 +23,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod throughput;
+mod timed;
 mod trial;
 mod truth;
 mod withdrawn;
@@ -31,7 +32,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
@@ -140,12 +141,20 @@ pub struct Options {
     pub boot: String,
     /// Where what packets have taught the rules is kept over a restart of the box ([`memory::FILE`]); none: nowhere.
     pub memory: Option<PathBuf>,
+    /// The wall clock, in seconds since 1970.
+    pub clock: fn() -> i64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { trial_time: TRIAL, boot: String::new(), memory: None }
+        Self { trial_time: TRIAL, boot: String::new(), memory: None, clock: wall_clock }
     }
+}
+
+/// Seconds since 1970.
+fn wall_clock() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
 }
 
 /// What is in force, besides what the kernel itself tells.
@@ -213,8 +222,12 @@ impl<K: Kernel> Appliance<K> {
                 None
             }
         };
+        let begun_without = self.begin_without(&mut state);
         self.find_lease(&state.settings);
         self.start(&mut state, stale.as_ref()).await;
+        if begun_without {
+            self.note_begun_without(&mut state).await;
+        }
         self.note_attempts(&state).await;
         self.publish(&state).await;
     }
@@ -309,6 +322,7 @@ impl<K: Kernel> Appliance<K> {
     ) -> Result<String, Refusal> {
         let mut wrong = wanted.check();
         wrong.extend(wanted.not_built());
+        wrong.extend(timed::check(&state.settings, &wanted, (self.options.clock)()));
         if !wrong.is_empty() {
             return Err(Refusal::invalid(wrong));
         }

@@ -63,6 +63,8 @@ pub async fn run(state: &Path, door: &Path) -> Result<(), String> {
     appliance.boot().await;
     let watched = appliance.clone();
     tokio::spawn(async move { watched.watch().await });
+    let timed = appliance.clone();
+    tokio::spawn(timed.watch_times());
     let called = appliance.clone();
     tokio::spawn(async move { called.watch_calls().await });
     let taught = appliance.clone();
@@ -109,8 +111,12 @@ async fn open(state: &Path, kernel: Linux) -> Result<(Store, Appliance<Linux>), 
         let incident = log::incident(&e);
         format!("postern: {e} ({}; {incident})", state.display())
     })?;
-    let options =
-        Options { trial_time: trial_time(), boot: boot_id(), memory: Some(state.join(memory::FILE)) };
+    let options = Options {
+        trial_time: trial_time(),
+        boot: boot_id(),
+        memory: Some(state.join(memory::FILE)),
+        ..Options::default()
+    };
     let appliance = Appliance::open(kernel, store.clone(), options)
         .await
         .map_err(|r| format!("postern: {}", r.message))?;

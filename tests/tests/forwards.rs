@@ -185,3 +185,56 @@ fn no_forward_opens_a_port_of_the_router_itself() {
         assert!(!output.ok() && output.err.contains("no device's address"), "{target}: {}", output.err);
     }
 }
+
+#[test]
+fn the_dmz_gets_what_no_forward_takes_and_ends_by_itself_with_what_it_let_in() {
+    let lab = Lab::new();
+    let postern = lab.postern_router();
+    let router = address("router");
+    let _web = lab.host("laptop2").echo(&[Kind::Tcp(80)]);
+    let _dmz = lab.host(SERVER).echo(&[Kind::Udp(9000), Kind::Tcp(9001)]);
+    postern.set(&[&format!("forwards.web=tcp 80 to {}", address("laptop2"))]);
+    let until = |seconds: u64| {
+        lab.outer().ok(&["date", "-u", "-d", &format!("+{seconds} sec"), "+%FT%TZ"]).trim().to_owned()
+    };
+    for (time, word) in [(until(90_000), "within 24 hours"), ("2020-01-01T00:00:00Z".to_owned(), "is past")] {
+        let output = postern.cli(&["set", &format!("firewall.dmz={} until {time}", address(SERVER))]);
+        assert!(!output.ok() && output.err.contains(word), "{time}: {}", output.err);
+    }
+    assert!(lab.host("attacker").knock(Kind::Udp(9000), router).silent());
+    postern.set(&[&format!("firewall.dmz={} until {}", address(SERVER), until(12))]);
+    for kind in [Kind::Udp(9000), Kind::Tcp(9001), Kind::Tcp(80)] {
+        assert_eq!(lab.host("attacker").probe(kind, router).answered, 1, "{kind}");
+    }
+    assert_eq!(lab.host("attacker").knock(Kind::Ip(47), router).answered, 0, "GRE stays outside");
+    let live = lab.host("server1").flow(Kind::Udp(9000), router);
+    live.wait_answers(5);
+    let over = lab::wait::until(Duration::from_secs(20), || {
+        (postern.json(&["get", "firewall.dmz"]).to_string().contains("none")).then_some(())
+    });
+    assert!(over.is_some(), "it should end by itself: {}", postern.ok(&["get", "firewall.dmz"]));
+    let off = lab::wait::now_ms();
+    live.watch(Duration::from_secs(2));
+    assert!(live.last_answer().unwrap_or_default() <= off + 1000, "what it let in ends too: {}", live.tail());
+    assert_eq!(lab.host("attacker").probe(Kind::Tcp(80), router).answered, 1, "the forward is still there");
+}
+
+#[test]
+fn a_daemon_that_starts_begins_without_what_is_to_end_and_says_so() {
+    let lab = Lab::new();
+    let mut postern = lab.postern_router();
+    let time = lab.outer().ok(&["date", "-u", "-d", "+3600 sec", "+%FT%TZ"]).trim().to_owned();
+    postern.set(&[
+        &format!("firewall.dmz={} until {time}", address(SERVER)),
+        &format!("firewall.spi=off until {time}"),
+    ]);
+    let liberal =
+        || lab.router().ok(&["sysctl", "-n", "net.netfilter.nf_conntrack_tcp_be_liberal"]).trim().to_owned();
+    assert_eq!(liberal(), "1");
+    postern.start_daemon();
+    assert_eq!(postern.ok(&["get", "firewall.dmz"]).trim().rsplit(['=', ' ']).next(), Some("none"));
+    assert_eq!(liberal(), "0");
+    let rules = postern.table().unwrap_or_default();
+    assert!(!rules.contains("DMZ host gets the rest"), "{rules}");
+    assert!(postern.ok(&["history"]).contains("no clock to trust"), "{}", postern.ok(&["history"]));
+}

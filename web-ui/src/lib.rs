@@ -44,9 +44,9 @@ use daemon::Daemon;
 use error::Problem;
 use login::store::Logins;
 use pages::{
-    access, account, backup, claim, confirm, devices, diagnose, forwards, helpers, history, internet,
-    journal, local_network, login as login_page, look_again, mend, overview, passthrough, ports, rules,
-    self_test, sessions, switch_on, tools,
+    access, account, backup, claim, confirm, devices, diagnose, firewall, forwards, helpers, history,
+    internet, journal, local_network, login as login_page, look_again, mend, overview, passthrough, ports,
+    rules, self_test, sessions, switch_on, tools,
 };
 
 /// Every route, on one screen. `open`: anybody on the local network; `inside`: only with a live login.
@@ -74,6 +74,7 @@ pub fn routes() -> Vec<Route> {
         inside("/network/devices/remove").post(devices::remove),
         inside("/security/vpn-passthrough").get(passthrough::show).post(passthrough::save),
         inside("/security/vpn-passthrough/rules").get(rules::show),
+        inside("/security/firewall").get(firewall::show).post(firewall::save),
         inside("/security/forwards").get(forwards::show).post(forwards::save),
         inside("/security/forwards/switch").post(forwards::switch),
         inside("/security/forwards/remove").post(forwards::remove),

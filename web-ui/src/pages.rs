@@ -9,6 +9,7 @@ pub mod conflict;
 pub mod devices;
 pub mod diagnose;
 mod edit;
+pub mod firewall;
 pub mod forwards;
 pub mod helpers;
 pub mod history;

@@ -50,7 +50,8 @@ impl<K: Kernel> Appliance<K> {
     pub async fn go_back_to(self: &Arc<Self>, revision: i64, author: Author) -> Result<String, Refusal> {
         let mut state = self.state.lock().await;
         state.refuse_now()?;
-        let wanted = self.kept(revision).await?.settings;
+        let mut wanted = self.kept(revision).await?.settings;
+        super::timed::drop_past(&mut wanted, (self.options.clock)());
         self.replace(&mut state, wanted, &format!("back to revision {revision}"), author).await
     }
 
@@ -63,9 +64,10 @@ impl<K: Kernel> Appliance<K> {
         author: Author,
     ) -> Result<Imported, Refusal> {
         let mut state = self.state.lock().await;
-        let wanted = Settings::from_toml(text)
+        let mut wanted = Settings::from_toml(text)
             .and_then(|wanted| wanted.unmasked(&state.settings))
             .map_err(|wrong| Refusal::invalid(vec![wrong]))?;
+        super::timed::drop_past(&mut wanted, (self.options.clock)());
         let mut wrong = wanted.check();
         wrong.extend(wanted.not_built());
         if !wrong.is_empty() {

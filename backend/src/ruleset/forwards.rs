@@ -285,6 +285,11 @@ pub(super) fn let_in(table: &mut Table, sides: &Sides, settings: &Settings, capa
         );
         table.rule(Chain::Forward, rule, "calls to the PPTP server of the home: track them, for their GRE");
     }
+    if !led(settings, capabilities).is_empty() {
+        // No harm behind another NAT: its network is found through the internet port too.
+        let rule = format!("{new} fib saddr . iif oif missing {} drop", Counter::ForwardDropped);
+        table.rule(Chain::Forward, rule, "a forged address of the home, from the internet (RFC 3704)");
+    }
     if !forwarded(settings, capabilities).is_empty() {
         let rule = format!("{new} ip daddr . meta l4proto . th dport @forward_in {counted}");
         table.rule(Chain::Forward, rule, "a port forward");

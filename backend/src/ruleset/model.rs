@@ -65,7 +65,7 @@ const LEFT: [Fair; 4] = [
     Fair { present: 2, order: ORDER, burst: true, haunted: true },
 ];
 
-/// Without L2TP and the other helpers, whose sets are no matter of IPsec.
+/// Without L2TP, the other helpers and port forwards, whose sets are no matter of IPsec.
 fn text() -> String {
     let all = compile(&router(), &Capabilities::everything());
     let mut text = String::new();
@@ -74,12 +74,16 @@ fn text() -> String {
         let other = line.starts_with("\tset l2tp_")
             || line.starts_with("\tmap l2tp_")
             || line.ends_with("_hosts {")
-            || line.starts_with("\tset helper_");
+            || line.starts_with("\tset helper_")
+            || line.starts_with("\tset forward_")
+            || line.starts_with("\tmap forward_");
         inside |= other;
         if !inside
             && !line.contains("@l2tp_")
             && !line.contains("@helper_")
+            && !line.contains("@forward_")
             && !line.starts_with("flush set ")
+            && !line.starts_with("flush map ")
         {
             text.push_str(line);
             text.push('\n');

@@ -1,5 +1,6 @@
 //! Kernel settings of a router. All of them are per network namespace.
 
+use crate::settings::names::Spi;
 use crate::settings::{Role, Settings};
 
 /// In the order in which they are written: forwarding comes last, when everything else stands.
@@ -52,6 +53,19 @@ const BRIDGE: &[(&str, &str)] = &[
 pub fn sysctls(settings: &Settings) -> Vec<(String, String)> {
     let router = settings.role == Role::Router;
     let bridge = router && settings.local_network.devices.len() > 1;
+    // Inspection: a TCP packet outside the window of its connection, or with a wrong checksum, is invalid, and so dropped (RFC 5961
+    // tells why). Off, it belongs to its connection and is translated; what belongs to none is invalid as ever.
+    let (liberal, checksum) = if settings.firewall.spi == Spi::On { ("0", "1") } else { ("1", "0") };
+    let inspection = [
+        ("net/netfilter/nf_conntrack_tcp_be_liberal", liberal),
+        ("net/netfilter/nf_conntrack_checksum", checksum),
+    ];
+    let inspection = if router { &inspection[..] } else { &[] };
     let (bridge, wanted) = (if bridge { BRIDGE } else { &[] }, if router { ROUTER } else { &[] });
-    bridge.iter().chain(wanted).map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect()
+    bridge
+        .iter()
+        .chain(inspection)
+        .chain(wanted)
+        .map(|(path, value)| ((*path).to_owned(), (*value).to_owned()))
+        .collect()
 }

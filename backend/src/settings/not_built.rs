@@ -7,7 +7,6 @@
 //! |---|---|
 //! | `access.https_port` | kept |
 
-use super::names::{DmzHost, Spi};
 use super::{FieldError, Role, Settings};
 
 impl Settings {
@@ -41,16 +40,6 @@ impl Settings {
         when(h.amanda, "helpers.amanda", outward);
         when(h.snmp, "helpers.snmp", broadcast);
         when(h.netbios, "helpers.netbios", broadcast);
-        when(
-            self.firewall.spi != Spi::On,
-            "firewall.spi",
-            "Inspection cannot be switched off yet: leave it on.",
-        );
-        when(
-            self.firewall.dmz != DmzHost::None,
-            "firewall.dmz",
-            "The DMZ is not built yet: leave it at none.",
-        );
     }
 }
 
@@ -75,13 +64,7 @@ mod tests {
 
     #[test]
     fn what_would_have_an_effect_is_refused_beside_its_key() {
-        for (key, value) in [
-            ("role", "companion"),
-            ("helpers.sane", "true"),
-            ("firewall.spi", "off until 2026-11-21T10:30:00Z"),
-            ("firewall.dmz", "192.168.1.20 until 2026-11-21T10:30:00Z"),
-            ("access.https", "true"),
-        ] {
+        for (key, value) in [("role", "companion"), ("helpers.sane", "true"), ("access.https", "true")] {
             let mut settings = router();
             set(&mut settings, key, value).unwrap();
             assert_eq!(refused(&settings), [key]);

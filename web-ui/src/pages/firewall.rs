@@ -1,0 +1,106 @@
+//! `/security/firewall`: what weakens the firewall, each with its end, and what it answers.
+
+mod form;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::response::Response;
+use postern::settings::names::{DmzHost, Spi, Time};
+use postern::settings::{Role, Settings};
+
+use super::conflict::Clash;
+use super::edit::{self, Edit as _, newest};
+use crate::error::Problem;
+use crate::form::{AdminForm, Errors};
+use crate::login::Admin;
+use crate::view::{Chrome, html, see_other};
+use crate::words;
+pub use form::FirewallForm;
+use form::SPANS;
+
+/// Where it is.
+pub const HERE: &str = "/security/firewall";
+
+#[derive(Template)]
+#[template(path = "firewall.html")]
+struct FirewallPage {
+    chrome: Chrome,
+    form: FirewallForm,
+    errors: Errors,
+    /// Why nothing was saved, where that is no single field's fault.
+    refused: Option<String>,
+    clashes: Vec<Clash>,
+    meanwhile: Vec<String>,
+    notices: Vec<String>,
+    /// Until when inspection is off.
+    spi_off: Option<String>,
+    /// Who is the DMZ host, and until when.
+    dmz: Option<(String, String)>,
+    spans: &'static [(&'static str, &'static str)],
+    takes_effect: &'static str,
+}
+
+/// As they are.
+pub async fn show(admin: Admin) -> Result<Response, Problem> {
+    let (revision, settings) = newest(&admin).await?;
+    let form = FirewallForm::of(revision, &settings);
+    Ok(html(StatusCode::OK, &FirewallPage::new(&admin, &settings, form).await))
+}
+
+/// Saves what was changed. Whatever is refused comes back as the same page with what was typed.
+pub async fn save(admin: Admin, AdminForm(mut form): AdminForm<FirewallForm>) -> Result<Response, Problem> {
+    form.read_clock(now());
+    let Some(refused) = edit::save(&admin, &mut form).await? else { return Ok(see_other(HERE)) };
+    let mut page = FirewallPage::new(&admin, &refused.settings, form).await;
+    page.chrome.error = true;
+    page.refused = refused.message;
+    page.errors = refused.errors;
+    page.clashes = refused.clashes;
+    page.meanwhile = refused.meanwhile;
+    Ok(html(refused.status, &page))
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
+}
+
+/// The time, and what is left until then.
+fn until(time: Time) -> String {
+    let left = u64::try_from(time.unix() - now()).unwrap_or_default();
+    format!("{}, in {}", words::time(time.unix()), words::span(left))
+}
+
+impl FirewallPage {
+    async fn new(admin: &Admin, settings: &Settings, form: FirewallForm) -> Self {
+        let firewall = &settings.firewall;
+        Self {
+            chrome: admin.chrome(HERE).await,
+            form,
+            errors: Errors::default(),
+            refused: None,
+            clashes: Vec::new(),
+            meanwhile: Vec::new(),
+            notices: admin.status.notices.clone(),
+            spi_off: match firewall.spi {
+                Spi::On => None,
+                Spi::OffUntil(time) => Some(until(time)),
+            },
+            dmz: match firewall.dmz {
+                DmzHost::None => None,
+                DmzHost::Until(host, time) => Some((host.to_string(), until(time))),
+            },
+            spans: SPANS,
+            takes_effect: match admin.status.role {
+                Role::Unset => "Kept for later: it takes effect once this box has a role.",
+                _ => "Takes effect at once.",
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
