@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use postern::clock::Clock;
 use postern::door::ADMIN;
 use postern::door::client::Door;
 use postern::door::messages::{
@@ -70,7 +71,8 @@ pub(super) fn in_words(page: &JournalPage) -> String {
 }
 
 fn line(entry: &JournalEntry) -> String {
-    let mut text = format!("{}  {:<8}  {}\n", entry.when(), entry.kind.word(), entry.sentence());
+    let mut text =
+        format!("{}  {:<8}  {}\n", entry.when(&Clock::default()), entry.kind.word(), entry.sentence());
     for change in &entry.changes {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "      {}: {} → {}", change.key, change.before, change.after);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::settings::names::Time;
+use crate::clock::Clock;
 use crate::store::{JournalEntry, JournalKind};
 
 /// Longest page.
@@ -86,18 +86,18 @@ impl JournalEntry {
         chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
     }
 
-    /// When, in UTC: `2026-11-21 10:00`, or `2026-11-21 10:00 to 10:10`.
-    pub fn when(&self) -> String {
+    /// When: `2026-11-21 10:00 CET`, or `2026-11-21 10:00 to 10:10 CET`.
+    pub fn when(&self, clock: &Clock) -> String {
         let split = |at: i64| {
-            let text = Time::from_unix(at).to_string();
-            let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default().to_owned();
-            (part(0..10), part(11..16))
+            let text = clock.say(at);
+            let mut words = text.splitn(3, ' ').map(str::to_owned);
+            [words.next(), words.next(), words.next()].map(Option::unwrap_or_default)
         };
-        let ((day, from), (last_day, to)) = (split(self.at), split(self.until));
-        match (day == last_day, from == to) {
-            (true, true) => format!("{day} {from}"),
-            (true, false) => format!("{day} {from} to {to}"),
-            _ => format!("{day} {from} to {last_day} {to}"),
+        let ([day, from, zone], [last_day, to, last_zone]) = (split(self.at), split(self.until));
+        match (day == last_day && zone == last_zone, from == to) {
+            (true, true) => format!("{day} {from} {zone}"),
+            (true, false) => format!("{day} {from} to {to} {zone}"),
+            _ => format!("{day} {from} {zone} to {last_day} {to} {last_zone}"),
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::clock::Clock;
 
 fn refused(n: u32) -> JournalEntry {
     let via = std::net::Ipv4Addr::from(0xc0a8_0100 + n).to_string();
@@ -142,9 +143,9 @@ fn what_comes_from_outside_cannot_forge_a_line_or_an_owner() {
 fn a_time_is_told_as_a_span_when_it_was_one() {
     let mut one = refused(1);
     (one.at, one.until) = (1_795_000_000, 1_795_000_000);
-    assert_eq!(one.when(), "2026-11-18 11:06");
+    assert_eq!(one.when(&Clock::default()), "2026-11-18 11:06 UTC");
     one.until += 600;
-    assert_eq!(one.when(), "2026-11-18 11:06 to 11:16");
+    assert_eq!(one.when(&Clock::default()), "2026-11-18 11:06 to 11:16 UTC");
     one.until += 86_400;
-    assert_eq!(one.when(), "2026-11-18 11:06 to 2026-11-19 11:16");
+    assert_eq!(one.when(&Clock::default()), "2026-11-18 11:06 UTC to 2026-11-19 11:16 UTC");
 }

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
+use postern::door::messages::Clock;
 use postern::settings::names::{DmzHost, Spi, Time};
 use postern::settings::{Role, Settings};
 
@@ -69,9 +70,9 @@ fn now() -> i64 {
 }
 
 /// The time, and what is left until then.
-fn until(time: Time) -> String {
+fn until(time: Time, clock: &Clock) -> String {
     let left = u64::try_from(time.unix() - now()).unwrap_or_default();
-    format!("{}, in {}", words::time(time.unix()), words::span(left))
+    format!("{}, in {}", clock.say(time.unix()), words::span(left))
 }
 
 impl FirewallPage {
@@ -87,11 +88,11 @@ impl FirewallPage {
             notices: admin.status.notices.clone(),
             spi_off: match firewall.spi {
                 Spi::On => None,
-                Spi::OffUntil(time) => Some(until(time)),
+                Spi::OffUntil(time) => Some(until(time, &admin.status.clock)),
             },
             dmz: match firewall.dmz {
                 DmzHost::None => None,
-                DmzHost::Until(host, time) => Some((host.to_string(), until(time))),
+                DmzHost::Until(host, time) => Some((host.to_string(), until(time, &admin.status.clock))),
             },
             spans: SPANS,
             takes_effect: match admin.status.role {

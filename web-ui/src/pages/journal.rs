@@ -11,7 +11,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use postern::door::messages::{
-    JournalEntry, JournalFilter, JournalKind, JournalPage, Request as Ask, Response as Answer,
+    Clock, JournalEntry, JournalFilter, JournalKind, JournalPage, Request as Ask, Response as Answer,
 };
 use serde::Deserialize;
 
@@ -67,11 +67,11 @@ struct Line {
 }
 
 impl Line {
-    fn of(entry: &JournalEntry) -> Self {
+    fn of(entry: &JournalEntry, clock: &Clock) -> Self {
         Self {
             id: entry.id,
             datetime: words::datetime(entry.at),
-            when: entry.when(),
+            when: entry.when(clock),
             kind: entry.kind,
             class: match entry.kind {
                 JournalKind::Refused | JournalKind::Failed => "failed",
@@ -144,7 +144,7 @@ pub async fn show(admin: Admin, uri: Uri) -> Result<Response, Problem> {
     let shown = JournalHtml {
         chrome,
         spans: SPANS.iter().map(|(word, _, title)| (*word, *title, *word == asked.span)).collect(),
-        lines: page.entries.iter().map(Line::of).collect(),
+        lines: page.entries.iter().map(|entry| Line::of(entry, &admin.status.clock)).collect(),
         none: page.total == 0,
         range,
         before: (first > 0).then(|| asked.address(HERE, first.saturating_sub(LIMIT))),

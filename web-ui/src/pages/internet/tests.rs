@@ -90,10 +90,9 @@ async fn why_there_is_no_pppoe_session_is_said_at_a_glance() {
         (failed(PppoeFailure::Refused), "User name or password refused"),
         (failed(PppoeFailure::NoServer), "No PPPoE server answers"),
     ] {
-        let mut daemon = browser.daemon.state();
-        daemon.internet_state = InternetState { pppoe: Some(state), ..InternetState::default() };
-        daemon.settings.role = postern::settings::Role::Router;
-        drop(daemon);
+        let now = InternetState { pppoe: Some(state), ..InternetState::default() };
+        browser.daemon.state().internet_state = now;
+        browser.daemon.state().settings.role = postern::settings::Role::Router;
         browser.open(HERE).await;
         assert!(browser.body.contains(words), "{words}: {}", browser.body);
     }
