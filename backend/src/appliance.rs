@@ -222,7 +222,9 @@ impl<K: Kernel> Appliance<K> {
                 None
             }
         };
+        let timed = state.settings.clone();
         let begun_without = self.begin_without(&mut state);
+        let stale = stale.or(begun_without.then_some(timed));
         self.find_lease(&state.settings);
         self.start(&mut state, stale.as_ref()).await;
         if begun_without {
@@ -528,7 +530,11 @@ impl<K: Kernel> Appliance<K> {
             Role::Companion => (ruleset::absent(), "Postern has stopped. Its table is gone."),
             Role::Unset => return Ok("Postern has stopped. It had changed nothing on this box.".to_owned()),
         };
-        if let Err(error) = self.commit(&rules).await {
+        let done = match self.commit(&rules).await {
+            Ok(()) => self.kernel.configure(&network::inspecting(), Load::Commit).await.map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
             state.ending = false;
             return Err(Refusal::failed(&error));
         }

@@ -43,7 +43,7 @@ pub use helpers::Helper;
 pub use passthrough::{CONFIRMED, KEPT, learns};
 pub use passthrough::{PassthroughFlows, ended_by, let_in_ended_by, passed_flows, passthrough_flows};
 pub use passthrough::{Places, pair_of, places, withdrawn};
-pub use sysctls::sysctls;
+pub use sysctls::{INSPECTING, sysctls};
 pub use table::{ABOUT, Counter, SCHEMA};
 
 use table::Table;

@@ -12,6 +12,7 @@ use super::withdrawn::Withdrawn;
 use super::{Appliance, State, places};
 use crate::kernel::{Error, Flow, Kernel, Load, Network, Observation, SeenLink};
 use crate::log;
+use crate::ruleset::forwards::Lost;
 use crate::ruleset::{self, Capabilities, FlowMatch, Helper, Ruleset};
 use crate::services;
 use crate::settings::{Role, Settings};
@@ -21,7 +22,8 @@ use crate::settings::{Role, Settings};
 pub(super) struct Step<'a> {
     /// In force now; none: a daemon has just started, and the kernel holds what the last one left.
     pub(super) from: Option<&'a Settings>,
-    /// A document that was on trial when the last daemon ended: its devices may have addresses of ours.
+    /// What may still be in force at a start besides: a document that was on trial when the last daemon ended, whose devices may
+    /// have addresses of ours, or what has ended with it.
     pub(super) stale: Option<&'a Settings>,
     /// Wanted.
     pub(super) to: &'a Settings,
@@ -34,6 +36,9 @@ impl<'a> Step<'a> {
         Self { from, stale: None, to, anew: false }
     }
 }
+
+/// A quarter of the set's room (`forward_ended`).
+const MOST_REFUSED_ANEW: usize = 8192;
 
 /// What an apply did, besides what was asked.
 #[derive(Debug, Default)]
@@ -133,9 +138,10 @@ impl<K: Kernel> Appliance<K> {
         services: Services,
     ) -> Result<Applied, Error> {
         let rules = ruleset::compile(step.to, capabilities);
-        let ends = step.from.map(|from| Ends::between(from, step.to, capabilities)).unwrap_or_default();
-        let withdrawn =
-            step.from.map(|from| Withdrawn::between(from, step.to, capabilities)).unwrap_or_default();
+        // What was in force before; at a start, what was on trial or has ended with it.
+        let was = step.from.or(step.stale);
+        let ends = was.map(|was| Ends::between(was, step.to, capabilities)).unwrap_or_default();
+        let withdrawn = was.map(|was| Withdrawn::between(was, step.to, capabilities)).unwrap_or_default();
         let fresh = places::fresh(step.from, step.to);
         let seated = fresh.iter().flat_map(|places| places::flows_of(step.to, places.vpn));
         let control = control_flows(step, capabilities);
@@ -152,15 +158,12 @@ impl<K: Kernel> Appliance<K> {
         }
         let withdrawn = self.withdrawn(&withdrawn, step.to, &after).await;
         self.unlearn_clients(&withdrawn).await;
-        let lost = step.from.map(|from| ends.lost(&after.flows, from, &seen.links)).unwrap_or_default();
-        let (lost, not_anew): (Vec<Flow>, Vec<_>) = lost.into_iter().unzip();
-        if !not_anew.is_empty() {
-            // Before their entries go: the next packet of the device would begin them anew.
-            self.kernel.load(&ruleset::forwards::not_begun_anew(&not_anew), Load::Commit).await?;
-        }
-        let helped = step.from.map(|from| ends.helped(&after.flows, from, &seen.links)).unwrap_or_default();
+        let lost = was.map(|was| ends.lost(&after.flows, was, &seen.links)).unwrap_or_default();
+        self.refuse_anew(&lost).await;
+        let lost: Vec<Flow> = lost.into_iter().map(|(flow, _)| flow).collect();
+        let helped = was.map(|was| ends.helped(&after.flows, was, &seen.links)).unwrap_or_default();
         let (ended, mut must_redial): (Vec<Flow>, Vec<Flow>) = after.flows.into_iter().partition(|flow| {
-            withdrawn.contains(flow) || step.from.is_some_and(|from| ends.ends(flow, from, &seen.links))
+            withdrawn.contains(flow) || was.is_some_and(|was| ends.ends(flow, was, &seen.links))
         });
         if !wanted.is_empty() || !ended.is_empty() {
             self.kernel.end(&[ended.as_slice(), &helped, &lost].concat()).await?;
@@ -171,6 +174,20 @@ impl<K: Kernel> Appliance<K> {
                 && without_helper(flow)
         });
         Ok(Applied { ended, helped, lost: lost.len(), must_redial })
+    }
+
+    /// Before the entries of these conversations go: the next packet of the device would begin them anew. Only of those that
+    /// the device has answered: anybody on the internet can make more of the others than the set has room for. The rules are
+    /// in force already, and the entries go in any case, so a failure is no reason to go back.
+    async fn refuse_anew(&self, lost: &[(Flow, Lost)]) {
+        let answered = lost.iter().filter(|(flow, _)| flow.answered).map(|(_, lost)| *lost);
+        let answered: Vec<Lost> = answered.take(MOST_REFUSED_ANEW).collect();
+        if !answered.is_empty()
+            && let Err(error) =
+                self.kernel.load(&ruleset::forwards::not_begun_anew(&answered), Load::Commit).await
+        {
+            log::incident(&error);
+        }
     }
 
     /// DHCP and DNS. A daemon that starts and finds them refused routes all the same, and tries again: a home without

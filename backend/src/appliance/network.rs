@@ -12,13 +12,18 @@ use crate::settings::{Role, Settings};
 /// Largest packet of Ethernet in bytes (RFC 894).
 const ETHERNET: u32 = 1500;
 
-/// Forwards nothing.
+/// Forwards nothing, and weakens nothing.
 pub(super) fn closed() -> Network {
     let off = |path: &str| (path.to_owned(), "0".to_owned());
-    Network {
-        sysctls: vec![off("net/ipv4/ip_forward"), off("net/ipv6/conf/all/forwarding")],
-        ..Network::default()
-    }
+    let mut closed = inspecting();
+    closed.sysctls.extend([off("net/ipv4/ip_forward"), off("net/ipv6/conf/all/forwarding")]);
+    closed
+}
+
+/// The kernel's own inspection of connections: nobody switches it on again once we are gone (`firewall.spi`).
+pub(super) fn inspecting() -> Network {
+    let sysctls = ruleset::INSPECTING.map(|(path, value)| (path.to_owned(), value.to_owned()));
+    Network { sysctls: sysctls.to_vec(), ..Network::default() }
 }
 
 /// Addresses, route and sysctls of role router. Devices that a document in `left` used and `to` does not lose the

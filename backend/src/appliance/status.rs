@@ -20,7 +20,8 @@ use crate::log;
 use crate::ruleset::{self, FlowMatch, Helper, Switch, Vpn};
 use crate::services::Service;
 use crate::sessions::Sample;
-use crate::settings::Role;
+use crate::settings::names::{DmzHost, Spi};
+use crate::settings::{Role, Settings};
 
 /// What is true now, read back from the kernel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -225,6 +226,7 @@ impl<K: Kernel> Appliance<K> {
         notices.extend(devices::notice(&served.dnsmasq));
         let clock = Clock::read(&state.settings.system.timezone);
         notices.extend(clock.notice());
+        notices.extend(weakened(&state.settings, &clock));
         notices.extend(self.conflicts());
         Status {
             revision: state.revision,
@@ -311,6 +313,21 @@ impl<K: Kernel> Appliance<K> {
             }
         }
     }
+}
+
+/// What the owner has opened for a while: it must not be forgotten.
+fn weakened(settings: &Settings, clock: &Clock) -> Vec<String> {
+    let mut all = Vec::new();
+    if settings.role == Role::Router {
+        if let DmzHost::Until(host, time) = &settings.firewall.dmz {
+            let end = clock.say(time.unix());
+            all.push(format!("The whole internet reaches {host} until {end}: it is the DMZ host."));
+        }
+        if let Spi::OffUntil(time) = &settings.firewall.spi {
+            all.push(format!("Inspection (SPI) is off until {}.", clock.say(time.unix())));
+        }
+    }
+    all
 }
 
 /// The sets that count who tried what is refused, and most elements of each.

@@ -7,6 +7,7 @@ use super::{Appliance, Author, Refusal, RefusalKind, State};
 use crate::journal::{By, JournalKind};
 use crate::kernel::{Kernel, Network};
 use crate::log;
+use crate::settings::names::Port;
 use crate::settings::{Role, Settings};
 use crate::store::RevisionState;
 
@@ -152,11 +153,17 @@ impl State {
     }
 }
 
+/// Where the admin page is found.
+fn listens(settings: &Settings) -> (Port, bool, Port) {
+    let access = &settings.access;
+    (access.port, access.https, access.https_port)
+}
+
 /// Changes that can cut the owner off from this box stay on trial until a request on the new path confirms them.
 pub(super) fn needs_trial(before: &Settings, after: &Settings) -> bool {
     before.role != after.role
         || before.internet.device != after.internet.device
         || before.local_network.devices != after.local_network.devices
         || before.local_network.address != after.local_network.address
-        || before.access != after.access
+        || listens(before) != listens(after)
 }

@@ -25,10 +25,10 @@ pub use crate::tools::{Report, Row, Tool};
 /// Version of this protocol; the first frame names it and the daemon refuses another.
 pub const VERSION: u32 = 1;
 /// Longest frame in bytes.
-pub const MAX_FRAME: usize = 64 * 1024;
+pub const MAX_FRAME: usize = 192 * 1024;
 
 /// Longest document of [`Request::Import`] in bytes.
-pub const MAX_IMPORT: usize = 48 * 1024;
+pub const MAX_IMPORT: usize = 128 * 1024;
 
 /// First frame of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -186,7 +186,9 @@ pub(super) fn exempt(table: &mut Table, sides: &Sides, settings: &Settings, capa
             for these in
                 [format!("udp sport {IKE} @th,208,8 {{ 32, 35, 36 }}"), format!("meta l4proto {ESP}")]
             {
-                table.rule(Chain::PassthroughOut, format!("ip saddr {server} {these} {own}"), why);
+                // Both sides have spoken: one forged packet of a neighbour marks nobody.
+                let rule = format!("ip saddr {server} ct state established {these} {own}");
+                table.rule(Chain::PassthroughOut, rule, why);
             }
         }
         for (from, side) in [(Chain::PassthroughOut, "saddr"), (Chain::PassthroughIn, "daddr")] {
@@ -239,6 +241,14 @@ fn lead(table: &mut Table, sides: &Sides, settings: &Settings, forwards: bool, e
         hairpin,
         "port forwards: what the home begins with this box at its internet address",
     );
+    // No harm behind another NAT: its network is found through the internet port too. Kernels before 5.19 ask for the way back in
+    // prerouting only (nft_fib_validate).
+    let rule = format!("iifname \"{internet}\" fib saddr . iif oif missing return");
+    table.rule(
+        Chain::Forwards,
+        rule,
+        "a forged address of the home, from the internet (RFC 3704): led nowhere",
+    );
     if forwards {
         let key = "meta l4proto . th dport";
         table.rule(Chain::Forwards, format!("dnat ip to {key} map @forward_port"), "by protocol and port");
@@ -284,11 +294,6 @@ pub(super) fn let_in(table: &mut Table, sides: &Sides, settings: &Settings, capa
             "meta nfproto ipv4 ip daddr {server} tcp dport {port} ct state new ct status dnat ct helper set \"pptp\"{told}"
         );
         table.rule(Chain::Forward, rule, "calls to the PPTP server of the home: track them, for their GRE");
-    }
-    if !led(settings, capabilities).is_empty() {
-        // No harm behind another NAT: its network is found through the internet port too.
-        let rule = format!("{new} fib saddr . iif oif missing {} drop", Counter::ForwardDropped);
-        table.rule(Chain::Forward, rule, "a forged address of the home, from the internet (RFC 3704)");
     }
     if !forwarded(settings, capabilities).is_empty() {
         let rule = format!("{new} ip daddr . meta l4proto . th dport @forward_in {counted}");

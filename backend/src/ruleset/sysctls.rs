@@ -49,17 +49,19 @@ const BRIDGE: &[(&str, &str)] = &[
     ("net/bridge/bridge-nf-call-arptables", "0"),
 ];
 
+/// The kernel inspects connections, as it does by itself.
+pub const INSPECTING: [(&str, &str); 2] =
+    [("net/netfilter/nf_conntrack_tcp_be_liberal", "0"), ("net/netfilter/nf_conntrack_checksum", "1")];
+const NOT_INSPECTING: [(&str, &str); 2] =
+    [("net/netfilter/nf_conntrack_tcp_be_liberal", "1"), ("net/netfilter/nf_conntrack_checksum", "0")];
+
 /// Paths below `/proc/sys` with their values, in the order in which to write them. Empty unless we are the router.
 pub fn sysctls(settings: &Settings) -> Vec<(String, String)> {
     let router = settings.role == Role::Router;
     let bridge = router && settings.local_network.devices.len() > 1;
     // Inspection: a TCP packet outside the window of its connection, or with a wrong checksum, is invalid, and so dropped (RFC 5961
     // tells why). Off, it belongs to its connection and is translated; what belongs to none is invalid as ever.
-    let (liberal, checksum) = if settings.firewall.spi == Spi::On { ("0", "1") } else { ("1", "0") };
-    let inspection = [
-        ("net/netfilter/nf_conntrack_tcp_be_liberal", liberal),
-        ("net/netfilter/nf_conntrack_checksum", checksum),
-    ];
+    let inspection = if settings.firewall.spi == Spi::On { &INSPECTING } else { &NOT_INSPECTING };
     let inspection = if router { &inspection[..] } else { &[] };
     let (bridge, wanted) = (if bridge { BRIDGE } else { &[] }, if router { ROUTER } else { &[] });
     bridge

@@ -205,7 +205,7 @@ impl Settings {
         // A listed port is refused while its protocol is off. These carry the web, names and the clock.
         const PPTP_NEVER: &[u16] = &[22, 53, 80, 443, 853];
         const L2TP_NEVER: &[u16] = &[53, 67, 68, 123, 443, 853];
-        // More than there are in a home. The whole document must fit into a frame of the door (64 KiB), 20 bytes each.
+        // More than there are in a home. The whole document must fit into a frame of the door (192 KiB), 20 bytes each.
         const DEVICES: usize = 1024;
         let passthrough = &self.passthrough;
         for port in passthrough.pptp.ports.iter() {

@@ -54,7 +54,9 @@ impl Forward {
             ("what", Wrong(text.into()))
         };
         let (words, enabled) = words.strip_suffix(OFF).map_or((words, true), |words| (words, false));
-        let (what, to) = words.split_once(" to ").ok_or_else(sentence)?;
+        // A form whose field for the device is empty ends there.
+        let cut = words.split_once(" to ").or_else(|| Some((words.strip_suffix(" to")?, "")));
+        let (what, to) = cut.ok_or_else(sentence)?;
         let to = to.trim().parse().map_err(|wrong| ("to", wrong))?;
         let mut forward = Self { name, preset: None, protocol: None, port: None, to, enabled };
         let (word, port) =

@@ -246,13 +246,29 @@ impl Store {
             let differs = before.zip(parse(&settings)).map_or_else(Vec::new, |(before, after)| {
                 keys::difference(&before, &after)
                     .into_iter()
-                    .map(|(key, before, after)| Difference { key: key.to_owned(), before, after })
+                    .map(|(key, before, after)| Difference {
+                        key: key.to_owned(),
+                        before: short(before),
+                        after: short(after),
+                    })
                     .collect()
             });
             Revision { id, at, who, via, comment, state: state_of(&state), differs }
         };
         Ok(rows.into_iter().map(revision).collect())
     }
+}
+
+/// Longest value that the history tells, in bytes; a list of a thousand forwards is longer, and 200 revisions of it are no
+/// answer any more. What is undone is read from the documents.
+const LONGEST: usize = 4000;
+
+fn short(mut value: String) -> String {
+    if value.len() > LONGEST {
+        value.truncate(value.floor_char_boundary(LONGEST));
+        value.push('\u{2026}');
+    }
+    value
 }
 
 fn word(state: RevisionState) -> &'static str {

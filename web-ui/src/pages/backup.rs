@@ -145,7 +145,7 @@ fn fits(pasted: &str) -> Result<String, Refusal> {
     let wrong = if text.trim().is_empty() {
         "Paste the document first: an empty one would put every setting back to its factory state."
     } else if text.len() > MAX_IMPORT || text.bytes().map(escaped).sum::<usize>() > MAX_FRAME - 1024 {
-        "The document is too long for this page: 48 KiB at most, a little less with many short lines. Import it on \
+        "The document is too long for this page: 128 KiB at most, a little less with many short lines. Import it on \
          the router, as root: postern import FILE."
     } else {
         return Ok(text);

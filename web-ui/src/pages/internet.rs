@@ -8,7 +8,7 @@ use postern::services::{BehindNat, PppoeFailure, PppoeState, Service};
 use postern::settings::internet::Mode;
 use postern::settings::keys::{self, UNSET};
 use postern::settings::names::Secret;
-use postern::settings::{Role, Settings};
+use postern::settings::{FieldError, Role, Settings};
 use serde::Deserialize;
 
 use super::conflict::Clash;
@@ -18,6 +18,9 @@ use crate::form::{AdminForm, Errors};
 use crate::login::Admin;
 use crate::view::{Chrome, html, see_other};
 use crate::words::span;
+
+/// Key of the password of PPPoE.
+const PASSWORD: &str = "internet.pppoe.password";
 
 /// Where it is.
 pub const HERE: &str = "/network/internet";
@@ -160,6 +163,11 @@ pub async fn save(admin: Admin, AdminForm(mut form): AdminForm<InternetForm>) ->
     page.chrome.error = true;
     page.refused = refused.message;
     page.errors = refused.errors;
+    // It is never shown, so what was typed cannot stand there again; and empty would keep the old one without a word.
+    if !page.form.pppoe_password.is_empty() && page.errors.of(PASSWORD).is_none() {
+        let again = "Type it once more: it was not saved, and is not shown.";
+        page.errors.0.push(FieldError::new(PASSWORD, again));
+    }
     page.clashes = refused.clashes;
     page.meanwhile = refused.meanwhile;
     Ok(html(refused.status, &page))

@@ -105,7 +105,10 @@ pub(super) fn rules(table: &mut Table, settings: &Settings, on: impl Fn(Vpn) -> 
         let (vpn, chain, set) = (places.vpn, places.chain(), places.set());
         table.declare(places.declared());
         table.learnt(&[vpn.limited()]);
-        for from in places.from().iter().copied() {
+        // What is off takes no place.
+        let passes =
+            |chain: &Chain| *chain != Chain::NatTraversalOut || settings.passthrough.ipsec.nat_traversal;
+        for from in places.from().iter().copied().filter(passes) {
             let why = format!("at most {} sessions at a time (passthrough.session_limit)", places.limit);
             table.rule(from, format!("meta nfproto ipv4 jump {chain}"), &why);
         }

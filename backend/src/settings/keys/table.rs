@@ -49,16 +49,19 @@ pub const ALL: &[Key] = &[
     key!(
         passthrough.priority,
         absent = "none",
-        "MAC addresses of the devices that wait least, first one first."
+        "MAC addresses of the devices that get the next free place; their order does not matter."
     ),
-    key!(passthrough.session_limit.pptp, "Most PPTP calls at a time, over all devices: none, or 1 to 1000."),
+    key!(
+        passthrough.session_limit.pptp,
+        "Most PPTP sessions at a time, over all devices: none, or 1 to 1000."
+    ),
     key!(
         passthrough.session_limit.l2tp,
-        "Most L2TP tunnels at a time, over all devices: none, or 1 to 1000."
+        "Most L2TP sessions at a time, over all devices: none, or 1 to 1000."
     ),
     key!(
         passthrough.session_limit.ipsec,
-        "Most IPsec tunnels at a time, over all devices: none, or 1 to 1000."
+        "Most IPsec sessions at a time, over all devices: none, or 1 to 1000."
     ),
     key!(
         helpers.ftp,
