@@ -17,6 +17,7 @@ mod network;
 mod places;
 mod ports;
 mod refusal;
+pub mod reset;
 mod sentences;
 mod sessions;
 mod status;
@@ -49,6 +50,7 @@ pub use history::Imported;
 pub use internet::InternetState;
 pub use ports::{Port, Use};
 pub use refusal::{Refusal, RefusalKind};
+pub use reset::Folders;
 use trial::{OnTrial, needs_trial};
 
 pub use attempts::{Attempt, Barrier};
@@ -140,11 +142,13 @@ pub struct Options {
     pub boot: String,
     /// Where what packets have taught the rules is kept over a restart of the box ([`memory::FILE`]); none: nowhere.
     pub memory: Option<PathBuf>,
+    /// What a reset deletes; none: this box keeps nothing.
+    pub folders: Option<Folders>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { trial_time: TRIAL, boot: String::new(), memory: None }
+        Self { trial_time: TRIAL, boot: String::new(), memory: None, folders: None }
     }
 }
 

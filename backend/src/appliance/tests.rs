@@ -50,7 +50,7 @@ impl Home {
     }
 
     async fn on_trial_for(trial_time: Duration, fake: Fake, store: Store, boot: &str) -> Self {
-        let options = Options { trial_time, boot: boot.to_owned(), memory: None };
+        let options = Options { trial_time, boot: boot.to_owned(), memory: None, folders: None };
         let appliance = Arc::new(Appliance::open(fake.clone(), store.clone(), options).await.unwrap());
         appliance.boot().await;
         Self { fake, store, appliance }
