@@ -192,3 +192,6 @@ fn remove(path: &Path) -> std::io::Result<()> {
 #[derive(Debug, thiserror::Error)]
 #[error("the state directory cannot be written")]
 struct Unwritable(#[source] std::io::Error);
+
+#[cfg(test)]
+mod tests;
