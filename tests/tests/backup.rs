@@ -56,7 +56,7 @@ fn is_factory_new(lab: &Lab, postern: &Postern) {
     assert_eq!(postern.ok(&["get", "role"]), "unset\n");
     assert!(!postern.ok(&["export"]).contains("192.168.1.101"));
     assert!(!postern.ok(&["journal"]).contains("took this box"));
-    let found = router.run(&["grep", "-rlF", CANARY, "/run/postern/state", "/run/postern/door/services"]);
+    let found = router.run(&["grep", "-rlF", CANARY, STATE, "/run/postern/door/services"]);
     assert_eq!(found.out, "", "a secret is left");
 }
 
@@ -69,6 +69,7 @@ fn a_home_comes_back_from_its_backup_after_a_factory_reset() {
     assert!(!backup.contains(CANARY) && before.contains(CANARY));
     assert_eq!(lab.router().ok(&["stat", "-c", "%a", FILE]).trim(), "600");
     assert!(answered(&lab), "the probe itself");
+    assert!(lab.router().run(&["grep", "-rlF", CANARY, STATE]).ok(), "and the one for secrets");
 
     assert_eq!(postern.cli(&["reset"]).code, USAGE, "not without --yes");
     assert!(answered(&lab));
