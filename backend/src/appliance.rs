@@ -17,6 +17,7 @@ mod network;
 mod places;
 mod ports;
 mod refusal;
+pub mod reset;
 mod sentences;
 mod sessions;
 mod status;
@@ -50,6 +51,7 @@ pub use history::Imported;
 pub use internet::InternetState;
 pub use ports::{Port, Use};
 pub use refusal::{Refusal, RefusalKind};
+pub use reset::Folders;
 use trial::{OnTrial, needs_trial};
 
 pub use attempts::{Attempt, Barrier};
@@ -143,11 +145,13 @@ pub struct Options {
     pub memory: Option<PathBuf>,
     /// The wall clock, in seconds since 1970.
     pub clock: fn() -> i64,
+    /// What a reset deletes; none: this box keeps nothing.
+    pub folders: Option<Folders>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { trial_time: TRIAL, boot: String::new(), memory: None, clock: wall_clock }
+        Self { trial_time: TRIAL, boot: String::new(), memory: None, clock: wall_clock, folders: None }
     }
 }
 

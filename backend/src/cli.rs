@@ -1,5 +1,6 @@
 //! The command line: verbs in, one call through the door, words or JSON out.
 
+mod backup;
 mod diagnosis;
 mod journal;
 pub mod selftest;
@@ -14,7 +15,9 @@ use std::path::{Path, PathBuf};
 use lexopt::prelude::*;
 use postern::appliance::Assignment;
 use postern::door::client::Door;
-use postern::door::messages::{Call, Filter, JournalFilter, MAX_IMPORT, Password, Request, Response, Tool};
+use postern::door::messages::{
+    Call, Filter, JournalFilter, MAX_IMPORT, Password, RESET_WORD, Request, Response, Tool,
+};
 use postern::door::{ADMIN, DIRECTORY};
 use postern::settings::keys::UNSET;
 
@@ -52,6 +55,12 @@ postern: administration and firewall of a home router
   postern look-again                 ask the kernel anew what it can do, after a package was installed
   postern export                     the settings as TOML, with their secrets
   postern import FILE [--dry-run]    replace the settings; FILE may be - for standard input
+  postern backup FILE --password-stdin
+                                     the settings with their secrets, encrypted with a password of your choice
+  postern restore FILE --password-stdin [--dry-run]
+                                     replace the settings by those of a backup
+  postern restart                    start Postern again; its rules stay in force meanwhile
+  postern reset --yes                back to the factory state: settings, account, history and journal are deleted
   postern claim --password-stdin     take a new box: set its first password
   postern claim-code                 the code that the claim page asks for
   postern password --password-stdin  set a new password; ends every login
@@ -114,6 +123,8 @@ pub enum Verb {
     Try(Tool, String),
     /// The journal's new lines, again and again.
     FollowJournal(JournalFilter),
+    /// An answer that goes into a file.
+    Save(PathBuf, Request),
     /// Anything else: the answer shows itself.
     Plain(Request),
 }
@@ -148,6 +159,7 @@ struct Typed {
     protocol: Option<String>,
     port: Option<String>,
     dry: bool,
+    yes: bool,
     filter: Option<String>,
     skip: Option<u32>,
     follow: bool,
@@ -179,6 +191,7 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Command, Usage> {
             Long("port") => typed.port = Some(word(parser.value()?)?),
             Long("address") => typed.address = Some(word(parser.value()?)?),
             Long("dry-run") => typed.dry = true,
+            Long("yes") => typed.yes = true,
             Long("filter") => typed.filter = Some(word(parser.value()?)?),
             Long("skip") => typed.skip = Some(parser.value()?.parse()?),
             Long("follow") => typed.follow = true,
@@ -274,6 +287,14 @@ fn command(typed: Typed) -> Result<Command, Usage> {
                     .to_owned(),
             ));
         }
+        ("backup" | "restore", [file]) if typed.password_stdin && file != "-" => {
+            backup::verb(verb, file, &typed)?
+        }
+        ("backup" | "restore", _) => {
+            return Err(Usage::Wrong(format!(
+                "name one file, and give its password on standard input: postern {verb} FILE --password-stdin"
+            )));
+        }
         ("import", [file]) => {
             Verb::Plain(Request::Import { text: document(file)?, dry: typed.dry, base_revision: None })
         }
@@ -302,6 +323,16 @@ fn plain(verb: &str, typed: &Typed) -> Result<Request, Usage> {
         "export" => Request::Export,
         "claim-code" => Request::ClaimCode,
         "stop" => Request::Stop,
+        "restart" => Request::Restart { owner: Password(String::new()) },
+        "reset" if typed.yes => {
+            Request::Reset { owner: Password(String::new()), word: RESET_WORD.to_owned() }
+        }
+        "reset" => {
+            return Err(Usage::Wrong(
+                "that deletes settings, account, history and journal, and cannot be undone: postern reset --yes"
+                    .to_owned(),
+            ));
+        }
         "claim" if typed.password_stdin => {
             Request::Claim { code: String::new(), password: Password(password_from_stdin()?) }
         }
@@ -389,7 +420,7 @@ pub async fn ask(door: &Path, json: bool, verb: Verb) -> Result<(), String> {
         Verb::Try(tool, target) => return tools::run(door, json, *tool, target).await,
         Verb::FollowJournal(filter) => return journal::follow(door, json, filter).await,
         Verb::Get(_) => Request::Settings,
-        Verb::Plain(request) => request.clone(),
+        Verb::Plain(request) | Verb::Save(_, request) => request.clone(),
     };
     let call = Call { ticket: None, source: None, attended: true, request };
     let answer = Door::new(door.join(ADMIN)).call(call).await.map_err(|e| unreachable(door, &e))?;
@@ -398,6 +429,7 @@ pub async fn ask(door: &Path, json: bool, verb: Verb) -> Result<(), String> {
         (Response::Settings { settings, .. }, Verb::Get(key)) => {
             show::settings(&settings, key.as_deref(), json)?
         }
+        (Response::Text { text }, Verb::Save(file, _)) => backup::save(&file, &text)?,
         (answer, _) => show::answer(&answer, json)?,
     };
     // A reader that has seen enough (`postern rules | head`) is not a failure.

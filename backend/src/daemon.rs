@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postern::appliance::{Appliance, Options, TRIAL, memory};
-use postern::door::server::Server;
+use postern::appliance::{Appliance, Folders, Options, TRIAL, memory, reset};
+use postern::door::server::{Ended, Server};
 use postern::journal::{By, JournalKind};
 use postern::kernel::linux::Linux;
 use postern::kernel::{Kernel, Load, udhcpc};
@@ -28,7 +28,7 @@ const LAST_COMMIT: Duration = Duration::from_secs(10);
 
 /// Runs until `postern stop`, or until a signal ends it. A signal leaves the rules in the kernel: an upgrade or a restart
 /// must not be felt in the network.
-pub async fn run(state: &Path, door: &Path) -> Result<(), String> {
+pub async fn run(state: &Path, door: &Path) -> Result<Ended, String> {
     // What we create is ours alone unless we say otherwise: the store holds the password's hash.
     rustix::process::umask(Mode::from_raw_mode(0o077));
     // The programs that we start run in the root directory.
@@ -45,8 +45,13 @@ pub async fn run(state: &Path, door: &Path) -> Result<(), String> {
     make(door, 0o755)?;
     udhcpc::end_left_over(state).await;
     let _alone = alone(state).await;
+    let folders = Folders { state: state.clone(), services: door.join(SERVICES) };
+    if reset::decided(&folders) {
+        log::warning("the last daemon was resetting this box when it ended; that goes on now");
+        reset::forget(&Linux::with_services(&folders.services, state), &folders).await;
+    }
     let kernel = Linux::with_services(&door.join(SERVICES), state);
-    let (store, appliance) = match open(state, kernel).await {
+    let (store, appliance) = match open(&folders, kernel).await {
         Ok(both) => both,
         Err(why) => {
             deny_unless_ours(state).await;
@@ -82,9 +87,13 @@ pub async fn run(state: &Path, door: &Path) -> Result<(), String> {
     let server = Server::new(appliance.clone(), logins).serve(door, group);
     let ended = tokio::select! {
         served = server => served.map_err(|e| format!("cannot make the door in {}: {e}", door.display())),
-        () = told_to_end() => Ok(()),
+        () = told_to_end() => Ok(Ended::Stopped),
     };
     appliance.rest().await;
+    // Also when a signal came between the word and the deed.
+    if reset::decided(&folders) {
+        appliance.forget().await;
+    }
     store.close().await;
     ended
 }
@@ -106,7 +115,8 @@ async fn alone(state: &Path) -> Option<OwnedFd> {
     Some(file)
 }
 
-async fn open(state: &Path, kernel: Linux) -> Result<(Store, Appliance<Linux>), String> {
+async fn open(folders: &Folders, kernel: Linux) -> Result<(Store, Appliance<Linux>), String> {
+    let state = &folders.state;
     let store = Store::rescue(state).await.map_err(|e| {
         let incident = log::incident(&e);
         format!("postern: {e} ({}; {incident})", state.display())
@@ -115,6 +125,7 @@ async fn open(state: &Path, kernel: Linux) -> Result<(Store, Appliance<Linux>), 
         trial_time: trial_time(),
         boot: boot_id(),
         memory: Some(state.join(memory::FILE)),
+        folders: Some(folders.clone()),
         ..Options::default()
     };
     let appliance = Appliance::open(kernel, store.clone(), options)

@@ -6,6 +6,7 @@
 pub mod client;
 mod descriptors;
 mod frame;
+mod guarded;
 mod listeners;
 pub mod messages;
 mod selftest;

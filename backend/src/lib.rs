@@ -16,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod appliance;
+pub mod backup;
 pub mod clock;
 pub mod diagnosis;
 pub mod door;

@@ -4,6 +4,7 @@
 mod claim_code;
 mod guesses;
 mod password;
+mod sealed;
 mod throttle;
 mod tickets;
 
@@ -110,7 +111,7 @@ impl Logins {
             }
         }
         lock(&self.throttle).succeeded(source);
-        password::check(password)?;
+        password::check("password", password)?;
         let phc = self.hasher.hash(password).await?;
         if !self.store.claim(&phc).await.map_err(|e| Refusal::failed(&e))? {
             return Err(Refusal::of(
@@ -150,7 +151,7 @@ impl Logins {
         if !self.claimed().await? {
             return Err(Refusal::of(RefusalKind::Forbidden, "This box has no owner yet. Claim it first."));
         }
-        password::check(new)?;
+        password::check("password", new)?;
         if let Some((old, _)) = old {
             self.admit(source)?;
             if !self.is_password(old, source).await? {
@@ -162,6 +163,19 @@ impl Logins {
         self.store.set_password(&phc).await.map_err(|e| Refusal::failed(&e))?;
         lock(&self.tickets).end_others(old.map(|(_, ticket)| ticket));
         Ok(())
+    }
+
+    /// Whether it is the owner who asks, with the password again: what a stolen login, or a web process that somebody has
+    /// taken over, shall not get. `ticket` is the login's: it tells the source that is delayed after a wrong one, whatever the
+    /// web process says now.
+    pub async fn prove(&self, password: &str, ticket: &str, source: IpAddr) -> Result<(), Refusal> {
+        let source = lock(&self.tickets).source(ticket).unwrap_or(source);
+        self.admit(source)?;
+        if self.is_password(password, source).await? {
+            return Ok(());
+        }
+        let sentence = "That is not the password of this router. Nothing was done.";
+        Err(Refusal::field(RefusalKind::Wrong, "owner", sentence))
     }
 
     /// What the owner should know, in words: somebody seems to be guessing.

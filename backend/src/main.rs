@@ -6,10 +6,15 @@ mod daemon;
 use std::path::Path;
 use std::process::ExitCode;
 
+use postern::door::server::Ended;
 use postern::kernel::{pppoe, udhcpc};
 use postern::selftest::process;
 
 use cli::{Command, Usage};
+
+/// The daemon wants to be started again: EX_TEMPFAIL of sysexits.h. To systemd (`Restart=on-failure`) and procd (`respawn`)
+/// it is an end that calls for a start, as a crash is.
+const START_AGAIN: u8 = 75;
 
 fn main() -> ExitCode {
     if let Some(heard) = event() {
@@ -53,7 +58,11 @@ fn main() -> ExitCode {
         }
     };
     let done = match command {
-        Command::Daemon { state, door } => runtime.block_on(daemon::run(&state, &door)),
+        Command::Daemon { state, door } => match runtime.block_on(daemon::run(&state, &door)) {
+            Ok(Ended::Stopped) => Ok(()),
+            Ok(Ended::Restart | Ended::Reset) => return ExitCode::from(START_AGAIN),
+            Err(why) => Err(why),
+        },
         Command::Pppoe { door } => runtime.block_on(pppoe::run(&door.join(daemon::SERVICES))),
         Command::SelfTest { door, json, patch } => runtime.block_on(cli::selftest::run(&door, json, &patch)),
         Command::Ask { door, json, request } => runtime.block_on(cli::ask(&door, json, request)),

@@ -3,6 +3,7 @@
 use std::fs::read_to_string;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -302,6 +303,17 @@ impl Postern {
             "a daemon that is told to end ends:\n{}",
             daemon.said()
         );
+    }
+
+    /// Waits until the daemon has ended by itself; how.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[track_caller]
+    pub fn wait_end(&mut self) -> ExitStatus {
+        let daemon = self.daemon.as_mut().expect("the daemon runs");
+        let ended = daemon.wait_end(wait::SOON);
+        ended.unwrap_or_else(|| panic!("the daemon does not end:\n{}", daemon.said()))
     }
 
     /// Deletes what the daemon keeps of what packets have taught the rules, if it has kept anything.

@@ -1,7 +1,7 @@
 //! Everything that can go wrong, as a page: what happened, what is true now, what to do.
 
 use axum::extract::Request;
-use axum::http::header::{ALLOW, RETRY_AFTER};
+use axum::http::header::{ALLOW, REFRESH, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -10,6 +10,9 @@ use postern::log;
 
 use crate::daemon::Silence;
 use crate::view::{self, Bare};
+
+/// Header `Refresh` of a page that waits for the daemon.
+pub const COMES_BACK: &str = "5; url=/";
 
 /// Why a page could not be shown or a form was not taken.
 #[derive(Debug)]
@@ -63,12 +66,17 @@ impl IntoResponse for Problem {
         use StatusCode as S;
         let page = |status, heading: &str, message: &str| view::problem(status, heading, message);
         match self {
-            Self::Silent => page(
-                S::SERVICE_UNAVAILABLE,
-                "The Postern daemon is not running",
-                "The pages cannot read or change anything until it runs again. The last rules stay in force, \
-                     and traffic flows as before. On the router, as root: service postern restart.",
-            ),
+            Self::Silent => {
+                let mut response = page(
+                    S::SERVICE_UNAVAILABLE,
+                    "The Postern daemon is not running",
+                    "The pages cannot read or change anything until it runs again; this one looks every 5 seconds. The \
+                     last rules stay in force, and traffic flows as before. On the router, as root: service postern \
+                     restart.",
+                );
+                response.headers_mut().insert(REFRESH, HeaderValue::from_static(COMES_BACK));
+                response
+            }
             Self::Refused(refusal) if refusal.kind == RefusalKind::Login => {
                 let mut response = view::see_other("/login?why=ended");
                 response.extensions_mut().insert(LoginEnded);

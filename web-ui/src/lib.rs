@@ -46,7 +46,7 @@ use login::store::Logins;
 use pages::{
     access, account, backup, claim, confirm, devices, diagnose, firewall, forwards, helpers, history,
     internet, journal, local_network, login as login_page, look_again, mend, overview, passthrough, ports,
-    rules, self_test, sessions, switch_on, tools,
+    restart, rules, self_test, sessions, switch_on, tools,
 };
 
 /// Every route, on one screen. `open`: anybody on the local network; `inside`: only with a live login.
@@ -91,6 +91,11 @@ pub fn routes() -> Vec<Route> {
         inside("/system/backup").get(backup::show).post(backup::preview),
         inside("/system/backup/export").get(backup::export),
         inside("/system/backup/import").post(backup::save),
+        inside("/system/backup/take").post(backup::sealed::take),
+        inside("/system/backup/restore").post(backup::sealed::preview),
+        inside("/system/backup/restore/now").post(backup::sealed::restore),
+        inside("/system/restart").get(restart::show).post(restart::save),
+        inside("/system/restart/reset").post(restart::reset),
         inside("/confirm").post(confirm::save),
         inside("/mend").post(mend::save),
         inside("/look-again").post(look_again::save),

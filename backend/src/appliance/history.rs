@@ -63,6 +63,27 @@ impl<K: Kernel> Appliance<K> {
         base: Option<i64>,
         author: Author,
     ) -> Result<Imported, Refusal> {
+        self.take_document(text, dry, base, ("import", author)).await
+    }
+
+    /// The same with the document of a backup.
+    pub async fn restore(
+        self: &Arc<Self>,
+        text: &str,
+        dry: bool,
+        base: Option<i64>,
+        author: Author,
+    ) -> Result<Imported, Refusal> {
+        self.take_document(text, dry, base, ("restored from a backup", author)).await
+    }
+
+    async fn take_document(
+        self: &Arc<Self>,
+        text: &str,
+        dry: bool,
+        base: Option<i64>,
+        (comment, author): (&str, Author),
+    ) -> Result<Imported, Refusal> {
         let mut state = self.state.lock().await;
         let mut wanted = Settings::from_toml(text)
             .and_then(|wanted| wanted.unmasked(&state.settings))
@@ -78,7 +99,7 @@ impl<K: Kernel> Appliance<K> {
         }
         state.refuse_now()?;
         state.refuse_stale(base)?;
-        self.replace(&mut state, wanted, "import", author).await.map(Imported::Done)
+        self.replace(&mut state, wanted, comment, author).await.map(Imported::Done)
     }
 
     /// The documents before and after a kept revision among the newest [`UNDOABLE`].

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Semaphore;
 
 use super::messages::MAX_FRAME;
 
@@ -43,13 +44,34 @@ pub(super) async fn read<T: DeserializeOwned>(
     from: &mut (impl AsyncRead + Unpin),
     longest: usize,
 ) -> Result<Option<T>, FrameError> {
+    match read_header(from).await? {
+        Some(header) => Ok(Some(read_body(from, header, longest).await?)),
+        None => Ok(None),
+    }
+}
+
+/// Reads one request. Of those longer than [`REQUEST`] only as many at once as `large` has places: whoever reaches the socket
+/// must not fill the memory.
+pub(super) async fn read_request<T: DeserializeOwned>(
+    from: &mut (impl AsyncRead + Unpin),
+    large: &Semaphore,
+) -> Result<Option<T>, FrameError> {
+    let Some(header) = read_header(from).await? else { return Ok(None) };
+    let _place = match u32::from_be_bytes(header) as usize {
+        0..=REQUEST => None,
+        _ => large.acquire().await.ok(),
+    };
+    Ok(Some(read_body(from, header, LARGE).await?))
+}
+
+/// None: the other side closed between two frames.
+async fn read_header(from: &mut (impl AsyncRead + Unpin)) -> Result<Option<[u8; 4]>, FrameError> {
     let mut header = [0; 4];
     match from.read_exact(&mut header).await {
-        Ok(_) => {}
-        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(e) => return Err(e.into()),
+        Ok(_) => Ok(Some(header)),
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(e) => Err(e.into()),
     }
-    Ok(Some(read_body(from, header, longest).await?))
 }
 
 /// Reads the body that belongs to `header`.
@@ -67,7 +89,9 @@ pub(super) async fn read_body<T: DeserializeOwned>(
     Ok(serde_json::from_slice(&body)?)
 }
 
-/// Longest request.
+/// Longest request with a backup in it.
+const LARGE: usize = 1 << 20;
+/// Longest request of any other kind.
 pub(super) const REQUEST: usize = MAX_FRAME;
 /// Longest answer: 200 revisions, each with the longest lists the settings can hold different.
 pub(super) const ANSWER: usize = 4 * 1024 * 1024;

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::settings::Settings;
 
+pub use super::guarded::RESET_WORD;
 pub use crate::appliance::{
     Assignment, Attempt, Barrier, Effect, HelperState, InternetState, KnownDevice, Lack, ManyClients, Port,
     Protocol, Refusal, RefusalKind, Rules, Status, Trial, Use,
 };
+pub use crate::backup::MAX_FILE as MAX_BACKUP;
 pub use crate::clock::Clock;
 pub use crate::diagnosis::{Action, Cause, Diagnosis, Party, Step};
 pub use crate::journal::{JournalEntry, JournalFilter, JournalKind, JournalPage};
@@ -24,7 +26,7 @@ pub use crate::tools::{Report, Row, Tool};
 
 /// Version of this protocol; the first frame names it and the daemon refuses another.
 pub const VERSION: u32 = 1;
-/// Longest frame in bytes.
+/// Longest frame in bytes, but for a [`Request::Restore`].
 pub const MAX_FRAME: usize = 192 * 1024;
 
 /// Longest document of [`Request::Import`] in bytes.
@@ -156,6 +158,43 @@ pub enum Request {
         dry: bool,
         /// As in [`Request::Change`].
         base_revision: Option<i64>,
+    },
+    /// The settings with their secrets, encrypted. Journal, history and account are not in it. On `web.sock` the password of
+    /// this router is asked for again, here and in the next three: refused with `wrong` and the field `owner`, or with
+    /// `wait`. On `admin.sock` it may be empty. Answer: [`Response::Text`].
+    Backup {
+        /// The password of this router.
+        owner: Password,
+        /// The password of the backup, 10 to 128 characters.
+        password: Password,
+    },
+    /// Replaces the settings by those of a backup. Refused with `invalid`: a wrong password of the backup at the field
+    /// `password`, what is wrong with the file at `backup`, with its settings at their keys. Answer:
+    /// [`Response::Differences`] when dry, else [`Response::Done`].
+    Restore {
+        /// The password of this router.
+        owner: Password,
+        /// The password of the backup.
+        password: Password,
+        /// The file, at most [`MAX_BACKUP`] bytes.
+        text: String,
+        /// Only say what would differ.
+        dry: bool,
+        /// As in [`Request::Change`].
+        base_revision: Option<i64>,
+    },
+    /// The daemon ends with a status that starts it again; the rules stay in force. Answer: [`Response::Done`].
+    Restart {
+        /// The password of this router.
+        owner: Password,
+    },
+    /// Back to the factory state: settings, account, history and journal go, and the daemon ends as for
+    /// [`Request::Restart`]. Answer: [`Response::Done`].
+    Reset {
+        /// The password of this router.
+        owner: Password,
+        /// [`RESET_WORD`], as typed.
+        word: String,
     },
     /// A new password; ends every other login. On `admin.sock` the old one is not asked for. Answer:
     /// [`Response::Done`]; a wrong old one is refused with `wrong` and the field `old`, a bad new one with `invalid`

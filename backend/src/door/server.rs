@@ -26,15 +26,28 @@ use crate::tools::Tools;
 
 /// Connections at once, per socket.
 const AT_ONCE: usize = 64;
+/// Of them, those that send a backup.
+const LARGE_AT_ONCE: usize = 1;
 /// A connection that says nothing at first is closed after this time.
 const GREETING_TIME: Duration = Duration::from_secs(5);
 
 /// Pause before an address that could not be had is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Why the daemon shall end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By `postern stop`.
+    Stopped,
+    /// To be started again.
+    Restart,
+    /// To be started again, after everything was forgotten.
+    Reset,
+}
+
 /// Which socket a call came through; the file mode has decided who can reach it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+pub(super) enum Side {
     Web,
     Admin,
 }
@@ -42,14 +55,14 @@ enum Side {
 /// What answers.
 #[derive(Debug)]
 pub struct Server<K> {
-    appliance: Arc<Appliance<K>>,
-    logins: Logins,
+    pub(super) appliance: Arc<Appliance<K>>,
+    pub(super) logins: Logins,
     tools: Tools,
     listeners: Mutex<Listeners>,
     self_tests: SelfTests,
     /// Counts up when the listeners have changed.
     listening: watch::Sender<u64>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Option<Ended>>,
 }
 
 impl<K: Kernel> Server<K> {
@@ -62,23 +75,22 @@ impl<K: Kernel> Server<K> {
             listeners: Mutex::default(),
             self_tests: SelfTests::default(),
             listening: watch::Sender::new(0),
-            stop: watch::Sender::new(false),
+            stop: watch::Sender::new(None),
         })
     }
 
-    /// Makes both sockets in `dir` and answers until `stop` was asked for. `web_group` is the group id of the web
+    /// Makes both sockets in `dir` and answers until an end was asked for. `web_group` is the group id of the web
     /// process; none: only the daemon's own user reaches `web.sock`.
-    pub async fn serve(self: Arc<Self>, dir: &Path, web_group: Option<u32>) -> std::io::Result<()> {
+    pub async fn serve(self: Arc<Self>, dir: &Path, web_group: Option<u32>) -> std::io::Result<Ended> {
         let web = bind(&dir.join(super::WEB), web_group)?;
         let admin = bind(&dir.join(super::ADMIN), None)?;
         tokio::spawn(self.clone().keep_listeners());
         let mut stop = self.stop.subscribe();
         tokio::select! {
-            () = self.clone().accept(web, Side::Web) => {}
-            () = self.clone().accept(admin, Side::Admin) => {}
-            _ = stop.wait_for(|stop| *stop) => {}
+            () = self.clone().accept(web, Side::Web) => Ok(Ended::Stopped),
+            () = self.clone().accept(admin, Side::Admin) => Ok(Ended::Stopped),
+            ended = stop.wait_for(Option::is_some) => Ok(ended.ok().and_then(|ended| *ended).unwrap_or(Ended::Stopped)),
         }
-        Ok(())
     }
 
     /// Follows the addresses. One that cannot be had yet (IPv6 looks for duplicates first) is tried again.
@@ -100,14 +112,15 @@ impl<K: Kernel> Server<K> {
 
     async fn accept(self: Arc<Self>, listener: UnixListener, side: Side) {
         let places = Arc::new(Semaphore::new(AT_ONCE));
+        let large = Arc::new(Semaphore::new(LARGE_AT_ONCE));
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let this = self.clone();
+                    let (this, large) = (self.clone(), large.clone());
                     tokio::spawn(async move {
                         // A broken or talkative peer is its own problem; its connection ends.
-                        let _ = this.talk(stream, side).await;
+                        let _ = this.talk(stream, side, &large).await;
                         drop(place);
                     });
                 }
@@ -119,7 +132,7 @@ impl<K: Kernel> Server<K> {
         }
     }
 
-    async fn talk(&self, mut stream: UnixStream, side: Side) -> Result<(), FrameError> {
+    async fn talk(&self, mut stream: UnixStream, side: Side, large: &Semaphore) -> Result<(), FrameError> {
         let hello = timeout(GREETING_TIME, frame::read::<Hello>(&mut stream, frame::REQUEST));
         let Ok(hello) = hello.await else { return Ok(()) };
         match hello? {
@@ -133,17 +146,22 @@ impl<K: Kernel> Server<K> {
             }
             None => return Ok(()),
         }
-        while let Some(call) = frame::read::<Call>(&mut stream, frame::REQUEST).await? {
+        while let Some(call) = frame::read_request::<Call>(&mut stream, large).await? {
             if call.request == Request::Listen {
                 return if side == Side::Web { self.hand_over(stream).await } else { Ok(()) };
             }
-            let stopping = call.request == Request::Stop;
+            let end = match call.request {
+                Request::Stop => Some(Ended::Stopped),
+                Request::Restart { .. } => Some(Ended::Restart),
+                Request::Reset { .. } => Some(Ended::Reset),
+                _ => None,
+            };
             let answer = self.answer(call, side).await;
             let done = matches!(answer, Ok(Response::Done { .. }));
             let written = frame::write(&mut stream, &answer.unwrap_or_else(refused)).await;
             // Even if nobody waits for the answer any more.
-            if stopping && done {
-                self.stop.send_replace(true);
+            if end.is_some() && done {
+                self.stop.send_replace(end);
             }
             written?;
         }
@@ -304,6 +322,10 @@ impl<K: Kernel> Server<K> {
                     Imported::Done(message) => done(message),
                 }
             }
+            Request::Backup { .. }
+            | Request::Restore { .. }
+            | Request::Restart { .. }
+            | Request::Reset { .. } => self.answer_guarded(call, side, author).await,
             Request::Password { .. } | Request::Logins | Request::EndLogin { .. } => {
                 self.answer_account(call, side, &author).await
             }
@@ -369,12 +391,12 @@ impl<K: Kernel> Server<K> {
         }
     }
 
-    fn journal(&self) -> &Journal {
+    pub(super) fn journal(&self) -> &Journal {
         self.appliance.journal()
     }
 
     /// A password or code that was refused: counted, for an attacker makes as many as he likes.
-    fn note_login<T>(&self, side: Side, source: IpAddr, tried: &Result<T, Refusal>, wrong: &str) {
+    pub(super) fn note_login<T>(&self, side: Side, source: IpAddr, tried: &Result<T, Refusal>, wrong: &str) {
         let what = match tried.as_ref().err().map(|refusal| refusal.kind) {
             Some(RefusalKind::Wrong) => wrong,
             Some(RefusalKind::Wait) => "had to wait after wrong passwords",

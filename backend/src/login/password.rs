@@ -8,6 +8,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
 
 use crate::appliance::{Refusal, RefusalKind};
+use crate::backup::Cost;
 
 /// Fewest and most characters of a password.
 const LENGTH: std::ops::RangeInclusive<usize> = 10..=128;
@@ -24,8 +25,8 @@ pub(super) struct Hasher {
     queue: Arc<Semaphore>,
 }
 
-/// Whether a new password will do.
-pub(super) fn check(password: &str) -> Result<(), Refusal> {
+/// Whether a new password will do; `key`: the field where it stands.
+pub(super) fn check(key: &str, password: &str) -> Result<(), Refusal> {
     let n = password.chars().count();
     if LENGTH.contains(&n) {
         return Ok(());
@@ -35,7 +36,7 @@ pub(super) fn check(password: &str) -> Result<(), Refusal> {
     } else {
         format!("That password is too long. Use at most {} characters.", LENGTH.end())
     };
-    Err(Refusal::field(RefusalKind::Invalid, "password", sentence))
+    Err(Refusal::field(RefusalKind::Invalid, key, sentence))
 }
 
 impl Hasher {
@@ -61,6 +62,13 @@ impl Hasher {
             })
     }
 
+    /// What a backup of this box costs whoever guesses its password: it leaves the house, where no delay protects it, so twice
+    /// what a login costs.
+    pub(super) fn backup_cost(&self) -> Cost {
+        let params = self.argon2.params();
+        Cost { memory: params.m_cost(), passes: 2 * params.t_cost() }
+    }
+
     /// Whether `password` is the one of `phc`, with the parameters that stand there.
     pub(super) async fn verify(&self, password: &str, phc: &str) -> Result<bool, Refusal> {
         if password.chars().count() > *LENGTH.end() {
@@ -74,7 +82,8 @@ impl Hasher {
         .await
     }
 
-    async fn alone<T: Send + 'static>(
+    /// Does work that takes as much memory as a hash, in its turn.
+    pub(super) async fn alone<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refusal> {
@@ -110,8 +119,8 @@ mod tests {
 
     #[test]
     fn short_and_endless_passwords_are_refused_beside_the_field() {
-        assert_eq!(check("short").unwrap_err().fields[0].key, "password");
-        assert!(check(&"x".repeat(129)).is_err());
-        assert!(check("ten letter").is_ok());
+        assert_eq!(check("password", "short").unwrap_err().fields[0].key, "password");
+        assert!(check("password", &"x".repeat(129)).is_err());
+        assert!(check("password", "ten letter").is_ok());
     }
 }

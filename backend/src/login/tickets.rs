@@ -68,6 +68,11 @@ impl Tickets {
         Ticket::Live
     }
 
+    /// Where the login of this ticket came from.
+    pub(super) fn source(&self, ticket: &str) -> Option<IpAddr> {
+        self.logins.get(ticket).map(|login| login.source)
+    }
+
     /// Live logins, newest first.
     pub(super) fn live(&mut self, idle: Duration, now: Instant) -> Vec<Live> {
         self.logins.retain(|_, login| !login.over(idle, now));

@@ -1,5 +1,7 @@
 //! `/system/backup`: the settings as a file to keep, and back from it. Nothing is imported before the owner has seen what
-//! would change.
+//! would change. The encrypted one, which has the secrets too, is in [`sealed`].
+
+pub mod sealed;
 
 use askama::Template;
 use axum::http::StatusCode;
@@ -26,7 +28,9 @@ struct BackupPage {
     chrome: Chrome,
     /// As pasted.
     text: String,
-    /// What is wrong with it, all beside the one field.
+    /// The encrypted one, as pasted.
+    backup: String,
+    /// What is wrong, by id of the field; with a document, all beside the one field.
     errors: Errors,
     /// Why nothing was imported, where that is not the document's fault.
     refused: Option<String>,
@@ -45,7 +49,8 @@ struct PreviewPage {
 /// The way out, and the way back in.
 pub async fn show(admin: Admin) -> Result<Response, Problem> {
     let chrome = admin.chrome(HERE).await;
-    let page = BackupPage { chrome, text: String::new(), errors: Errors::default(), refused: None };
+    let (text, backup) = (String::new(), String::new());
+    let page = BackupPage { chrome, text, backup, errors: Errors::default(), refused: None };
     Ok(html(StatusCode::OK, &page))
 }
 
@@ -159,7 +164,7 @@ async fn refused(admin: &Admin, text: String, refusal: Refusal) -> Result<Respon
     chrome.error = true;
     let errors: Vec<FieldError> = refusal.fields.iter().map(beside_the_document).collect();
     let message = errors.is_empty().then_some(refusal.message);
-    let page = BackupPage { chrome, text, errors: Errors(errors), refused: message };
+    let page = BackupPage { chrome, text, backup: String::new(), errors: Errors(errors), refused: message };
     Ok(html(error::status(refusal.kind), &page))
 }
 

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use postern::door::messages::{
     Assignment, Attempt, Barrier, Call, Cause, Clock, Diagnosis, Effect, Greeting, Helper, HelperState,
     InternetState, JournalEntry, JournalFilter, JournalKind, JournalPage, KnownDevice, Lack, LiveLogin,
-    ManyClients, Party, Port, Protocol, Refusal, RefusalKind, Report, Request, Response, Revision, Rules,
-    SelfTest, Session, Status, Step, Trial,
+    ManyClients, Party, Port, Protocol, RESET_WORD, Refusal, RefusalKind, Report, Request, Response,
+    Revision, Rules, SelfTest, Session, Status, Step, Trial,
 };
 use postern::kernel::SeenLink;
 use postern::services::Service;
@@ -44,6 +44,8 @@ pub struct State {
     pub changes: Vec<(Option<i64>, Vec<Assignment>)>,
     /// Every import that was not dry: base revision and document.
     pub imports: Vec<(Option<i64>, String)>,
+    /// `restart` and `reset`, as they were asked for.
+    pub ends: Vec<&'static str>,
     pub confirmed: Vec<Option<i64>>,
     pub sources: Vec<IpAddr>,
     /// Of every call with a ticket, whether a person made it.
@@ -218,6 +220,7 @@ impl Fake {
             documents: vec![Settings::default()],
             changes: Vec::new(),
             imports: Vec::new(),
+            ends: Vec::new(),
             confirmed: Vec::new(),
             sources: Vec::new(),
             attended: Vec::new(),
@@ -440,7 +443,10 @@ impl Daemon for Fake {
             | Request::LookAgain
             | Request::Undo { .. }
             | Request::GoBack { .. }
+            | Request::Backup { .. }
+            | Request::Restart { .. }
             | Request::Password { .. } => state.refuse.take(),
+            Request::Restore { dry: false, .. } => state.refuse.take(),
             Request::Import { dry: false, .. } => state.refuse.take(),
             _ => None,
         };
@@ -528,6 +534,46 @@ impl Daemon for Fake {
             Request::GoBack { revision } => state.go_back(revision),
             Request::Export => Response::Text { text: state.settings.masked().to_toml() },
             Request::Import { text, dry, base_revision } => state.import(&text, dry, base_revision),
+            Request::Backup { owner, .. }
+            | Request::Restore { owner, .. }
+            | Request::Restart { owner }
+            | Request::Reset { owner, .. }
+                if owner.0 != state.password =>
+            {
+                let said = "That is not the password of this router. Nothing was done.";
+                Response::Refused(Refusal::field(RefusalKind::Wrong, "owner", said))
+            }
+            Request::Backup { password, .. } => {
+                Response::Text { text: format!("sealed {}\n{}", password.0, state.settings.to_toml()) }
+            }
+            Request::Restore { password, text, dry, base_revision, .. } => {
+                match text.strip_prefix("sealed ").and_then(|text| text.split_once('\n')) {
+                    Some((sealed_with, document)) if sealed_with == password.0 => {
+                        state.import(document, dry, base_revision)
+                    }
+                    Some(_) => {
+                        let said = "That is not the password of this backup.";
+                        Response::Refused(Refusal::field(RefusalKind::Invalid, "password", said))
+                    }
+                    None => {
+                        let said = "That is no backup of Postern.";
+                        Response::Refused(Refusal::field(RefusalKind::Invalid, "backup", said))
+                    }
+                }
+            }
+            Request::Restart { .. } => {
+                state.ends.push("restart");
+                state.tickets.clear();
+                done("Postern restarts. The rules stay in force, and every login ends.")
+            }
+            Request::Reset { word, .. } if word != RESET_WORD => {
+                Response::Refused(Refusal::field(RefusalKind::Invalid, "word", "Type the word reset here."))
+            }
+            Request::Reset { .. } => {
+                state.ends.push("reset");
+                state.tickets.clear();
+                done("Everything goes.")
+            }
             Request::Mend => {
                 state.rules = Rules::Loaded;
                 done("The rules of these settings were loaded anew.")

@@ -59,7 +59,7 @@ async fn a_wrong_document_comes_back_with_the_line_beside_it() {
     ] {
         let (mut browser, form) = pasted(text).await;
         assert_eq!(browser.status, StatusCode::UNPROCESSABLE_ENTITY, "{text}");
-        assert!(browser.body.contains("<title>Error: Export and import"));
+        assert!(browser.body.contains("<title>Error: Backup"));
         let (_, beside) = browser.body.split_once(r#"<div id="text-error">"#).unwrap();
         assert!(beside.contains(said), "{said}: {beside}");
         assert_eq!(browser.form("text").body(), form.body(), "what was pasted is kept");
