@@ -128,7 +128,7 @@ impl IntoResponse for Problem {
             Self::TooLong => page(
                 S::PAYLOAD_TOO_LARGE,
                 "That was too much at once",
-                "A form may hold 64 KB, settings to import 48 KB. Nothing was changed.",
+                "A form may hold 64 KB, settings to import 128 KB. Nothing was changed.",
             ),
             Self::Slow => page(
                 S::REQUEST_TIMEOUT,
