@@ -10,7 +10,7 @@ use postern::appliance::{Appliance, Options, TRIAL, memory};
 use postern::door::server::Server;
 use postern::journal::{By, JournalKind};
 use postern::kernel::linux::Linux;
-use postern::kernel::{Kernel, Load, udhcpc};
+use postern::kernel::{Kernel, Load, dhcpcd, udhcpc};
 use postern::log;
 use postern::login::Logins;
 use postern::ruleset;
@@ -44,6 +44,7 @@ pub async fn run(state: &Path, door: &Path) -> Result<(), String> {
     make(state, 0o700)?;
     make(door, 0o755)?;
     udhcpc::end_left_over(state).await;
+    dhcpcd::end_left_over(state).await;
     let _alone = alone(state).await;
     let kernel = Linux::with_services(&door.join(SERVICES), state);
     let (store, appliance) = match open(state, kernel).await {

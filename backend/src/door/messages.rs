@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::settings::Settings;
 
 pub use crate::appliance::{
-    Assignment, Attempt, Barrier, Effect, HelperState, InternetState, KnownDevice, Lack, ManyClients, Port,
+    Assignment, Attempt, Barrier, Effect, HelperState, InternetState, Ipv6State, KnownDevice, Lack, ManyClients, Port,
     Protocol, Refusal, RefusalKind, Rules, Status, Trial, Use,
 };
 pub use crate::clock::Clock;

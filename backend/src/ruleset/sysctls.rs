@@ -52,6 +52,12 @@ const BRIDGE: &[(&str, &str)] = &[
 pub fn sysctls(settings: &Settings) -> Vec<(String, String)> {
     let router = settings.role == Role::Router;
     let bridge = router && settings.local_network.devices.len() > 1;
+    // Router advertisements of the provider, though this box forwards: 2, or none (0): `accept_ra`, ip-sysctl.rst. Before
+    // forwarding begins, which drops the routes that came by one where it is not 2 (`__rt6_purge_dflt_routers`, route.c).
+    let port = settings.internet.device.as_ref().filter(|_| router);
+    let accept = if settings.internet.ipv6_device().is_some() { "2" } else { "0" };
+    let advertised = port.map(|port| (format!("net/ipv6/conf/{port}/accept_ra"), accept.to_owned()));
     let (bridge, wanted) = (if bridge { BRIDGE } else { &[] }, if router { ROUTER } else { &[] });
-    bridge.iter().chain(wanted).map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect()
+    let fixed = bridge.iter().chain(wanted).map(|(path, value)| ((*path).to_owned(), (*value).to_owned()));
+    advertised.into_iter().chain(fixed).collect()
 }
