@@ -132,6 +132,8 @@ pub struct Numbers {
     pub without: Vec<IfName>,
     /// A port that takes no router advertisements: the addresses and default routes that came by one go too.
     pub unadvertised: Option<IfName>,
+    /// A port on which routers are asked to advertise themselves now, once. The kernel asks by itself only when a port comes up.
+    pub solicit: Option<IfName>,
 }
 
 /// Whether a method of [`Kernel`] tries or does.

@@ -4,7 +4,7 @@ mod ipv6;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,8 @@ pub(super) struct Internet {
     pub(super) unnumbered: Option<String>,
     /// When the DHCPv6 client was tried last.
     pub(super) tried: Option<Instant>,
+    /// When the provider's router was asked last to advertise itself, and after how long it is asked again.
+    pub(super) solicited: Option<(Instant, Duration)>,
 }
 
 /// How the internet port is.
@@ -204,6 +206,7 @@ impl<K: Kernel> Appliance<K> {
             }
             _ => return,
         }
+        self.internet().solicited = None;
         if carrier == Some(true) && settings.internet.mode == Mode::Dhcp {
             self.kernel.renew_lease();
         }

@@ -6,14 +6,20 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::super::{Appliance, State};
+use super::Internet;
 use crate::journal::{By, JournalKind};
 use crate::kernel::{Kernel, Load, Numbers, Observation};
 use crate::log;
 use crate::services::{Delegated, DelegatedPrefix, Served, Service};
+use crate::settings::names::IfName;
 use crate::settings::{Role, Settings};
 
 /// How long after a start that failed the DHCPv6 client is started again.
 const AGAIN: Duration = Duration::from_secs(30);
+
+/// How long after the first router solicitation the next one comes, and at most between two: each time twice as long (RFC 7559
+/// section 2).
+const SOLICIT: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(3600));
 
 /// How IPv6 is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +53,8 @@ impl<K: Kernel> Appliance<K> {
         }
         let delegated = served.delegated;
         let before = std::mem::replace(&mut self.internet().delegated, delegated.clone());
-        self.number(&numbers(settings, delegated.as_ref())).await;
+        let solicit = self.solicit(settings).await;
+        self.number(&Numbers { solicit, ..numbers(settings, delegated.as_ref()) }).await;
         let prefixes = |of: &Option<Delegated>| -> Vec<(Ipv6Addr, u8, bool)> {
             of.iter().flat_map(|d| &d.prefixes).map(|p| (p.prefix, p.length, p.preferred > 0)).collect()
         };
@@ -81,6 +88,27 @@ impl<K: Kernel> Appliance<K> {
         }
     }
 
+    /// The port on which to ask for a router now: none has advertised itself yet.
+    async fn solicit(&self, settings: &Settings) -> Option<IfName> {
+        let port = settings.internet.ipv6_device()?;
+        let due = |internet: &Internet| {
+            internet.solicited.is_none_or(|(asked, pause)| asked.elapsed() >= pause)
+        };
+        if !due(&self.internet()) {
+            return None;
+        }
+        let seen = self.kernel.observe(&[]).await.ok()?;
+        let mut internet = self.internet();
+        if gateway(&seen, Some(port.as_str())).is_some() {
+            // It is asked at once when its route has gone.
+            internet.solicited = None;
+            return None;
+        }
+        let pause = internet.solicited.map_or(SOLICIT.0, |(_, pause)| (pause * 2).min(SOLICIT.1));
+        internet.solicited = Some((Instant::now(), pause));
+        Some(port.clone())
+    }
+
     fn time_to_try(&self) -> bool {
         let mut internet = self.internet();
         let due = internet.tried.is_none_or(|tried| tried.elapsed() >= AGAIN);
@@ -99,6 +127,7 @@ fn numbers(settings: &Settings, delegated: Option<&Delegated>) -> Numbers {
     Numbers {
         without: ports.collect(),
         home: device.map(|device| (device, delegated.map(Delegated::addresses).unwrap_or_default())),
+        solicit: None,
         unadvertised: settings.internet.device.clone().filter(|_| settings.internet.ipv6_device().is_none()),
     }
 }
@@ -127,13 +156,18 @@ pub(super) fn state(settings: &Settings, served: &Served, seen: &Observation) ->
     };
     let (port, home) = (settings.internet.outside(), settings.local_network.device());
     let port = port.as_ref().map(|name| name.as_str());
-    let index = of(port).map(|link| link.index);
     Ipv6State {
         client: served.prefix_client.clone(),
         prefixes: served.delegated.iter().flat_map(|d| d.prefixes.clone()).collect(),
         unusable: served.prefix_unusable.clone(),
         address: addresses(port).first().copied(),
         home: addresses(home.as_ref().map(|name| name.as_str())),
-        gateway: seen.gateways6.iter().find(|(device, _)| Some(*device) == index).map(|(_, ip)| *ip),
+        gateway: gateway(seen, port).filter(|_| router),
     }
+}
+
+/// The router that IPv6 packets to everywhere go to through this port.
+fn gateway(seen: &Observation, port: Option<&str>) -> Option<Ipv6Addr> {
+    let link = seen.links.iter().find(|link| Some(link.name.as_str()) == port)?;
+    seen.gateways6.iter().find(|(device, _)| *device == link.index).map(|(_, gateway)| *gateway)
 }
