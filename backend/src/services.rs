@@ -33,7 +33,11 @@ pub struct Services {
 }
 
 /// What these settings mean, with what the internet port was lent and the home was delegated.
-pub fn compile(settings: &Settings, lease: Option<&InternetLease>, delegated: Option<&Delegated>) -> Services {
+pub fn compile(
+    settings: &Settings,
+    lease: Option<&InternetLease>,
+    delegated: Option<&Delegated>,
+) -> Services {
     Services {
         dnsmasq: dnsmasq(settings, lease, delegated),
         dhcp_client: dhcp_client(settings),

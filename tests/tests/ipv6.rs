@@ -23,7 +23,8 @@ impl Line {
     fn new() -> Self {
         let lab = Lab::new();
         let outer = lab.outer();
-        let found = outer.run(&["sh", "-c", "command -v dhcpcd && command -v dhcp6s && command -v dnsmasq"]).ok();
+        let found =
+            outer.run(&["sh", "-c", "command -v dhcpcd && command -v dhcp6s && command -v dnsmasq"]).ok();
         assert!(found, "dhcpcd, dhcp6s or dnsmasq is missing: tests/run installs them");
         outer.ok_with(
             &["sh", "-eu", "-s"],
@@ -101,7 +102,10 @@ impl Line {
 
     /// The laptop's address of this prefix that it uses for what is new.
     fn laptop(&self, prefix: &str) -> Option<Ipv6Addr> {
-        let all = self.lab.host("laptop1").ok(&["ip", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "global"]);
+        let all = self
+            .lab
+            .host("laptop1")
+            .ok(&["ip", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "global"]);
         let line = all.lines().find(|line| line.contains(prefix) && !line.contains("deprecated"))?;
         let words: Vec<&str> = line.split_whitespace().collect();
         words.iter().find_map(|word| word.strip_suffix("/64")?.parse().ok())
@@ -141,7 +145,9 @@ fn the_home_gets_addresses_of_the_providers_prefix_and_the_internet_over_ipv6_an
     line.delegates(FIRST, "2001:db8:3::10");
     line.switch_on();
     let laptop = line.wait_for("the laptop has an address", || line.laptop(FIRST));
-    line.wait_for("the laptop has a route", || line.has("laptop1", "eth0").contains("default via fe80::").then_some(()));
+    line.wait_for("the laptop has a route", || {
+        line.has("laptop1", "eth0").contains("default via fe80::").then_some(())
+    });
     line.wait_for("the router has a route", || {
         line.has("router", "wan0").contains("dev wan0 proto ra").then_some(())
     });
@@ -154,7 +160,15 @@ fn the_home_gets_addresses_of_the_providers_prefix_and_the_internet_over_ipv6_an
     let from = server.heard();
     assert!(!from.is_empty());
     // Names, at the router's own address of this link, which the advertisement brought.
-    let named = line.lab.host("laptop1").run(&["dig", "+short", "+time=2", "+tries=1", "-6", "@2001:db8:a00::1", "postern.home.arpa"]);
+    let named = line.lab.host("laptop1").run(&[
+        "dig",
+        "+short",
+        "+time=2",
+        "+tries=1",
+        "-6",
+        "@2001:db8:a00::1",
+        "postern.home.arpa",
+    ]);
     assert_eq!(named.out.trim(), "192.168.1.1", "{}", named.err);
     // Inbound: the probe, then the wall.
     let device = line.lab.host("laptop1").echo(&[Kind::Udp(7000), Kind::Tcp(7000)]);
@@ -164,7 +178,10 @@ fn the_home_gets_addresses_of_the_providers_prefix_and_the_internet_over_ipv6_an
         assert_eq!(probe.answered, 0, "{kind}: {probe:?}");
     }
     assert!(!attacker.run(&["ping", "-6", "-c", "1", "-W", "1", &laptop.to_string()]).ok());
-    assert!(!attacker.run(&["ping", "-6", "-c", "1", "-W", "1", "2001:db8:a00::1"]).ok(), "nor to the router");
+    assert!(
+        !attacker.run(&["ping", "-6", "-c", "1", "-W", "1", "2001:db8:a00::1"]).ok(),
+        "nor to the router"
+    );
     assert!(device.heard().is_empty(), "{:?}", device.heard());
     // What the rules forbid would have got there without them: so the probe would have seen a leak.
     line.lab.router().ok(&["nft", "add", "table", "inet", "postern", "{", "flags", "dormant", ";", "}"]);
@@ -179,7 +196,9 @@ fn the_client_runs_without_root_tells_what_came_and_the_daemon_that_comes_back_k
     line.advertises();
     line.delegates(FIRST, "2001:db8:3::10");
     line.switch_on();
-    line.wait_for("the prefix is told", || (line.state()["prefixes"][0]["prefix"] == "2001:db8:a00::").then_some(()));
+    line.wait_for("the prefix is told", || {
+        (line.state()["prefixes"][0]["prefix"] == "2001:db8:a00::").then_some(())
+    });
     line.wait_for("the route is told", || line.state()["gateway"].as_str().map(str::to_owned));
     assert_eq!(line.state()["prefixes"][0]["length"], 56);
     assert_eq!(line.state()["home"], serde_json::json!(["2001:db8:a00::1"]));
@@ -195,7 +214,9 @@ fn the_client_runs_without_root_tells_what_came_and_the_daemon_that_comes_back_k
         let now = line.client();
         (now.lines().count() == 1 && now != first).then_some(())
     });
-    line.wait_for("it is told again", || (line.state()["prefixes"][0]["prefix"] == "2001:db8:a00::").then_some(()));
+    line.wait_for("it is told again", || {
+        (line.state()["prefixes"][0]["prefix"] == "2001:db8:a00::").then_some(())
+    });
     assert!(!watch.out().iter().any(|l| l.contains("Deleted")), "{:?}", watch.out());
     assert!(!line.postern.json(&["status"])["needs_mending"].as_bool().unwrap_or(true));
 }
@@ -233,7 +254,8 @@ fn switched_off_nothing_of_it_runs_and_what_came_is_gone() {
     line.wait_for("the router has a route", || {
         line.has("router", "wan0").contains("dev wan0 proto ra").then_some(())
     });
-    let accepts = || line.lab.router().ok(&["sysctl", "-n", "net.ipv6.conf.wan0.accept_ra"]).trim().to_owned();
+    let accepts =
+        || line.lab.router().ok(&["sysctl", "-n", "net.ipv6.conf.wan0.accept_ra"]).trim().to_owned();
     assert_eq!(accepts(), "2");
     line.postern.set(&["internet.ipv6=false"]);
     assert_eq!((line.client().as_str(), accepts().as_str()), ("", "0"));

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::settings::Settings;
 
 pub use crate::appliance::{
-    Assignment, Attempt, Barrier, Effect, HelperState, InternetState, Ipv6State, KnownDevice, Lack, ManyClients, Port,
-    Protocol, Refusal, RefusalKind, Rules, Status, Trial, Use,
+    Assignment, Attempt, Barrier, Effect, HelperState, InternetState, Ipv6State, KnownDevice, Lack,
+    ManyClients, Port, Protocol, Refusal, RefusalKind, Rules, Status, Trial, Use,
 };
 pub use crate::clock::Clock;
 pub use crate::diagnosis::{Action, Cause, Diagnosis, Party, Step};

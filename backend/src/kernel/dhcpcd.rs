@@ -96,8 +96,9 @@ impl Dhcpcd {
         for place in [RUN, KEPT] {
             // A service manager makes them; here only whoever runs the daemon by hand, as root, can.
             let _ = std::fs::create_dir_all(place);
-            access(place, Access::WRITE_OK)
-                .map_err(|_| Error::PrefixClient(format!("dhcpcd needs {place}, which may not be written")))?;
+            access(place, Access::WRITE_OK).map_err(|_| {
+                Error::PrefixClient(format!("dhcpcd needs {place}, which may not be written"))
+            })?;
         }
         match std::fs::remove_file(&script) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
@@ -127,7 +128,8 @@ impl Dhcpcd {
             .spawn()
             .map_err(failed)?;
         let number = child.id().ok_or_else(|| Error::PrefixClient("dhcpcd ended at its start".to_owned()))?;
-        let began = began(number).ok_or_else(|| Error::PrefixClient("dhcpcd ended at its start".to_owned()))?;
+        let began =
+            began(number).ok_or_else(|| Error::PrefixClient("dhcpcd ended at its start".to_owned()))?;
         write(&self.pid, &format!("{number} {began}\n"))
     }
 

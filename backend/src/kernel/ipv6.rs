@@ -21,9 +21,9 @@ pub(super) async fn number(wanted: &Numbers) -> Result<(), Error> {
     let addresses = links.addresses().await?;
     let index = |name: &IfName| devices.iter().find(|d| d.name == name.as_str()).map(|d| d.index);
     let lent = |device: u32| {
-        addresses.iter().filter(move |a| {
-            a.device == device && a.global && a.ip.is_ipv6() && a.lifetimes.is_some()
-        })
+        addresses
+            .iter()
+            .filter(move |a| a.device == device && a.global && a.ip.is_ipv6() && a.lifetimes.is_some())
     };
     let home = wanted.home.as_ref().and_then(|(name, shall)| Some((index(name)?, shall)));
     let mut gone: Vec<&Address> = Vec::new();
@@ -31,8 +31,7 @@ pub(super) async fn number(wanted: &Numbers) -> Result<(), Error> {
         for address in shall {
             let is = lent(device).find(|a| a.ip == IpAddr::V6(address.address));
             if !is.and_then(|is| is.lifetimes).is_some_and(|is| near(is, address)) {
-                let new =
-                    links::new_lent_address(device, address.address, address.preferred, address.valid);
+                let new = links::new_lent_address(device, address.address, address.preferred, address.valid);
                 ask(&mut links, format!("add address {}", address.address), &new.set()).await?;
             }
         }
@@ -91,9 +90,12 @@ mod tests {
 
     #[test]
     fn a_lifetime_is_told_anew_where_it_differs_and_deprecation_always() {
-        let shall = |preferred, valid| LentAddress { address: "2001:db8::1".parse().unwrap(), preferred, valid };
+        let shall =
+            |preferred, valid| LentAddress { address: "2001:db8::1".parse().unwrap(), preferred, valid };
         assert!(near((200, 400), &shall(203, 404)) && !near((200, 400), &shall(220, 400)));
-        assert!(!near((200, 400), &shall(200, 800)) && near((2_590_000, 2_590_000), &shall(2_592_000, 2_592_000)));
+        assert!(
+            !near((200, 400), &shall(200, 800)) && near((2_590_000, 2_590_000), &shall(2_592_000, 2_592_000))
+        );
         assert!(!near((3, 400), &shall(0, 400)) && near((0, 400), &shall(0, 398)));
     }
 }

@@ -234,7 +234,8 @@ mod tests {
 
     #[test]
     fn a_prefix_without_time_has_ended_and_one_without_preference_is_deprecated() {
-        let ended = read(&[&GOOD[..], &[("ia_pd1_prefix1_pltime", "0"), ("ia_pd1_prefix1_vltime", "0")]].concat());
+        let ended =
+            read(&[&GOOD[..], &[("ia_pd1_prefix1_pltime", "0"), ("ia_pd1_prefix1_vltime", "0")]].concat());
         assert_eq!(ended.unwrap().prefixes, []);
         let both = read(
             &[

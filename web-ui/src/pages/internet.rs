@@ -302,12 +302,14 @@ fn ipv6(ipv6: &Ipv6State) -> Vec<(&'static str, String)> {
                 u32::MAX => "for ever".to_owned(),
                 seconds => format!("for {} more", span(seconds.into())),
             };
-            let all = ipv6.prefixes.iter().map(|p| format!("{}/{}, {}", p.prefix, p.length, for_(p.preferred)));
+            let all =
+                ipv6.prefixes.iter().map(|p| format!("{}/{}, {}", p.prefix, p.length, for_(p.preferred)));
             all.collect::<Vec<_>>().join("; ")
         }
         _ if ipv6.unusable.is_some() => ipv6.unusable.clone().unwrap_or_default(),
         Service::NotInstalled => {
-            "the DHCPv6 client is not installed: on Debian the package dhcpcd-base, on OpenWrt dhcpcd".to_owned()
+            "the DHCPv6 client is not installed: on Debian the package dhcpcd-base, on OpenWrt dhcpcd"
+                .to_owned()
         }
         Service::Failed { words } => format!("not asked for: {words}"),
         Service::Running => "none: the provider has given none yet".to_owned(),

@@ -91,9 +91,8 @@ impl<K: Kernel> Appliance<K> {
     /// The port on which to ask for a router now: none has advertised itself yet.
     async fn solicit(&self, settings: &Settings) -> Option<IfName> {
         let port = settings.internet.ipv6_device()?;
-        let due = |internet: &Internet| {
-            internet.solicited.is_none_or(|(asked, pause)| asked.elapsed() >= pause)
-        };
+        let due =
+            |internet: &Internet| internet.solicited.is_none_or(|(asked, pause)| asked.elapsed() >= pause);
         if !due(&self.internet()) {
             return None;
         }
@@ -152,7 +151,10 @@ pub(super) fn state(settings: &Settings, served: &Served, seen: &Observation) ->
     let addresses = |name: Option<&str>| -> Vec<Ipv6Addr> {
         let all = of(name).map(|link| link.addresses.as_slice()).unwrap_or_default();
         let global = |ip: &Ipv6Addr| !ip.is_unicast_link_local();
-        all.iter().filter_map(|(ip, _)| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None }).filter(global).collect()
+        all.iter()
+            .filter_map(|(ip, _)| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None })
+            .filter(global)
+            .collect()
     };
     let (port, home) = (settings.internet.outside(), settings.local_network.device());
     let port = port.as_ref().map(|name| name.as_str());

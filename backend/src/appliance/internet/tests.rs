@@ -186,7 +186,10 @@ async fn the_home_is_numbered_by_what_is_delegated_and_by_nothing_when_it_ends_o
     assert_eq!(own, [("2001:db8:a00::1".to_owned(), 0, 400)]);
     let ports: Vec<_> = fake.numbers().without.iter().map(ToString::to_string).collect();
     assert_eq!(ports, ["lan0", "lan1"], "what a port had before it joined the bridge");
-    assert_eq!((fake.numbers().unadvertised, fake.numbers().solicit.map(|p| p.to_string())), (None, Some("wan0".into())));
+    assert_eq!(
+        (fake.numbers().unadvertised, fake.numbers().solicit.map(|p| p.to_string())),
+        (None, Some("wan0".into()))
+    );
     assert!(fake.services().dnsmasq.unwrap().servers.contains("server=2001:db8:3::10"));
     follow().await;
     assert_eq!(fake.numbers().solicit, None, "not at every look (RFC 7559)");
