@@ -48,7 +48,7 @@ use crate::store::{Before, NewRevision, Revision, RevisionState, Store};
 use apply::{Failed, Step};
 pub use devices::KnownDevice;
 pub use history::Imported;
-pub use internet::InternetState;
+pub use internet::{InternetState, Ipv6State};
 pub use ports::{Port, Use};
 pub use refusal::{Refusal, RefusalKind};
 pub use reset::Folders;

@@ -10,7 +10,7 @@ use postern::appliance::{Appliance, Folders, Options, TRIAL, memory, reset};
 use postern::door::server::{Ended, Server};
 use postern::journal::{By, JournalKind};
 use postern::kernel::linux::Linux;
-use postern::kernel::{Kernel, Load, udhcpc};
+use postern::kernel::{Kernel, Load, dhcpcd, udhcpc};
 use postern::log;
 use postern::login::Logins;
 use postern::ruleset;
@@ -44,6 +44,7 @@ pub async fn run(state: &Path, door: &Path) -> Result<Ended, String> {
     make(state, 0o700)?;
     make(door, 0o755)?;
     udhcpc::end_left_over(state).await;
+    dhcpcd::end_left_over(state).await;
     let _alone = alone(state).await;
     let folders = Folders { state: state.clone(), services: door.join(SERVICES) };
     if reset::decided(&folders) {

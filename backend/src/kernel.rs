@@ -6,10 +6,12 @@ mod capabilities;
 mod carried;
 pub mod configure;
 mod conntrack;
+pub mod dhcpcd;
 mod dnsmasq;
 mod elements;
 pub mod fake;
 mod fingerprint;
+mod ipv6;
 mod links;
 pub mod linux;
 mod netlink;
@@ -23,14 +25,14 @@ pub mod udhcpc;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub use crate::ruleset::FlowMatch;
 use crate::ruleset::{Capabilities, Ruleset};
-use crate::services::{InternetLease, Served, Services};
+use crate::services::{InternetLease, LentAddress, Served, Services};
 use crate::settings::names::{IfName, InterfaceAddress};
 
 /// The system below us. Every method is all or nothing: on an error the state is what it was before the call.
@@ -45,6 +47,10 @@ pub trait Kernel: Send + Sync + 'static {
     /// the same shape: configuring that puts it back. A new address is added before the old one is deleted. With
     /// [`Load::Check`] nothing is changed: only what is there is returned.
     fn configure(&self, wanted: &Network, how: Load) -> impl Future<Output = Result<Network, Error>> + Send;
+
+    /// Gives the home the addresses of `wanted`, and takes away what is of it no longer. Unlike [`Self::configure`] it follows what
+    /// the provider says and is called again and again; nothing is done where it is so already.
+    fn number(&self, wanted: &Numbers) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Reads back what is true: our table, its counters, the links, and the flows that match any of `flows`; if there are
     /// any, also the flows that a helper announced, whatever their ports.
@@ -114,6 +120,20 @@ pub trait Kernel: Send + Sync + 'static {
     /// What becomes of conntrack entries from now on, of those only whose rule asked for it (`ct event set`): ordinary
     /// traffic wakes nobody. The channel closes when the kernel can tell no more; then ask anew.
     fn events(&self) -> impl Future<Output = Result<mpsc::Receiver<Event>, Error>> + Send;
+}
+
+/// The IPv6 addresses that come and go with what the provider gives. They have lifetimes in the kernel: so they end in time
+/// even without us, dnsmasq announces what is left of them, and they are told from those that somebody else has set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// The home's device, with the addresses that it shall have.
+    pub home: Option<(IfName, Vec<LentAddress>)>,
+    /// Ports that shall have none that has a lifetime.
+    pub without: Vec<IfName>,
+    /// A port that takes no router advertisements: the addresses and default routes that came by one go too.
+    pub unadvertised: Option<IfName>,
+    /// A port on which routers are asked to advertise themselves now, once. The kernel asks by itself only when a port comes up.
+    pub solicit: Option<IfName>,
 }
 
 /// Whether a method of [`Kernel`] tries or does.
@@ -220,6 +240,8 @@ pub struct Observation {
     pub flows: Vec<Flow>,
     /// Conntrack entries in all, and how many fit.
     pub conntrack: (u64, u64),
+    /// The routers that IPv6 packets to everywhere may go to, each with the index of its link.
+    pub gateways6: Vec<(u32, Ipv6Addr)>,
 }
 
 /// Our table as nft lists it.
@@ -456,6 +478,9 @@ pub enum Error {
     /// The DHCP client of the internet port could not be started or ended.
     #[error("the DHCP client of the internet port could not be set up: {0}")]
     DhcpClient(String),
+    /// The DHCPv6 client of the internet port could not be started or ended.
+    #[error("{0}")]
+    PrefixClient(String),
     /// An answer that does not parse.
     #[error("an answer of the kernel was not understood: {0}")]
     Answer(String),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use postern::door::server::Ended;
-use postern::kernel::{pppoe, udhcpc};
+use postern::kernel::{dhcpcd, pppoe, udhcpc};
 use postern::selftest::process;
 
 use cli::{Command, Usage};
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// udhcpc and pppd call us by these names; none: this is an ordinary call.
+/// udhcpc, dhcpcd and pppd call us by these names; none: this is an ordinary call.
 fn event() -> Option<Result<(), String>> {
     let mut words = std::env::args_os();
     let program = words.next()?;
@@ -86,6 +86,7 @@ fn event() -> Option<Result<(), String>> {
         udhcpc::EVENT => {
             Some(udhcpc::event(program, rest.first().map(|word| word.as_os_str()).unwrap_or_default()))
         }
+        dhcpcd::EVENT => Some(dhcpcd::event(program)),
         pppoe::UP | pppoe::DOWN => Some(pppoe::event(program, &rest)),
         _ => None,
     }

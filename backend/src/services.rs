@@ -3,6 +3,7 @@
 
 mod dnsmasq;
 mod internet;
+mod ipv6;
 pub mod leases;
 mod pppoe;
 
@@ -15,6 +16,7 @@ use crate::settings::names::Mac;
 
 pub use dnsmasq::{dnsmasq, resolvers};
 pub use internet::{BehindNat, Clash, DhcpClient, InternetLease, dhcp_client};
+pub use ipv6::{Delegated, DelegatedPrefix, LentAddress, PrefixClient, prefix_client};
 pub use pppoe::{Pppoe, PppoeFailure, PppoeState, pppoe};
 
 /// Everything other daemons shall do for these settings.
@@ -26,11 +28,22 @@ pub struct Services {
     pub dhcp_client: Option<DhcpClient>,
     /// The PPPoE session of the internet port; none: there is none of ours.
     pub pppoe: Option<Pppoe>,
+    /// The DHCPv6 client of the internet port; none: none of ours runs.
+    pub prefix_client: Option<PrefixClient>,
 }
 
-/// What these settings mean, with what the internet port was lent.
-pub fn compile(settings: &Settings, lease: Option<&InternetLease>) -> Services {
-    Services { dnsmasq: dnsmasq(settings, lease), dhcp_client: dhcp_client(settings), pppoe: pppoe(settings) }
+/// What these settings mean, with what the internet port was lent and the home was delegated.
+pub fn compile(
+    settings: &Settings,
+    lease: Option<&InternetLease>,
+    delegated: Option<&Delegated>,
+) -> Services {
+    Services {
+        dnsmasq: dnsmasq(settings, lease, delegated),
+        dhcp_client: dhcp_client(settings),
+        pppoe: pppoe(settings),
+        prefix_client: prefix_client(settings),
+    }
 }
 
 /// How the services are, and what they know.
@@ -50,6 +63,12 @@ pub struct Served {
     pub unusable: Option<String>,
     /// Seconds since the kernel's start, the clock of that lease.
     pub now: u64,
+    /// The DHCPv6 client of the internet port.
+    pub prefix_client: Service,
+    /// What was delegated, with the time that is left of it.
+    pub delegated: Option<Delegated>,
+    /// Why the newest delegation cannot be used.
+    pub prefix_unusable: Option<String>,
 }
 
 /// What dnsmasq reads. The text of the four files; where they lie, the kernel side says.

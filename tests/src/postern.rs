@@ -22,7 +22,7 @@ pub const CAPABILITIES: [&str; 3] = ["net_admin", "net_raw", "net_bind_service"]
 pub const PASSWORD: &str = "correct horse battery staple";
 
 /// The settings that make the lab's router a router.
-pub const ROUTER_SETTINGS: [&str; 7] = [
+pub const ROUTER_SETTINGS: [&str; 8] = [
     "role=router",
     "internet.device=wan0",
     "internet.mode=static",
@@ -30,6 +30,8 @@ pub const ROUTER_SETTINGS: [&str; 7] = [
     "internet.gateway=198.51.100.1",
     "local_network.devices=lan0",
     "local_network.address=192.168.1.1/24",
+    // The lab sets the IPv6 addresses by hand; tests/ipv6.rs has a provider that gives some.
+    "internet.ipv6=false",
 ];
 
 /// Where the door is, in the lab's own file system.

@@ -113,7 +113,7 @@ fn script() -> String {
         "ip -n internet addr add 2001:db8:2::1/64 dev customer",
         "ip -n internet addr add 2001:db8:3::1/64 dev br0",
         "ip -n internet route add 2001:db8:1::/64 via 2001:db8:2::2",
-        // The product has no IPv6 addresses yet: the lab sets the router's.
+        // No provider gives IPv6 here: the lab sets the router's (tests/ipv6.rs takes them away again).
         "ip netns exec router sysctl -qw net.ipv6.conf.all.forwarding=1",
         "ip -n router link set lan0 up",
         "ip -n router link set wan0 up",

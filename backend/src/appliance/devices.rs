@@ -332,7 +332,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_ends_again_and_again_is_started_less_and_less_often() {
-        let (fake, wanted) = (Fake::new(), crate::services::compile(&router(), None));
+        let (fake, wanted) = (Fake::new(), crate::services::compile(&router(), None, None));
         let mut nurse = Nurse::default();
         let mut starts = Vec::new();
         for look in 0..40 {

@@ -1,9 +1,14 @@
 //! The internet port: follows what the provider lends, and says how that is.
 
+mod ipv6;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+
+pub use ipv6::Ipv6State;
 
 use super::network::network;
 use super::{Appliance, State};
@@ -11,7 +16,7 @@ use crate::journal::{By, JournalKind};
 use crate::kernel::{Kernel, Load, Observation};
 use crate::log;
 use crate::services::{
-    self, BehindNat, Clash, InternetLease, PppoeFailure, PppoeState, Served, Service, Services,
+    self, BehindNat, Clash, Delegated, InternetLease, PppoeFailure, PppoeState, Served, Service, Services,
 };
 use crate::settings::internet::Mode;
 use crate::settings::{Role, Settings};
@@ -24,9 +29,17 @@ pub(super) struct Internet {
     /// Why the newest one could not be put into force, if that failed; said once.
     failed: Option<String>,
     /// The home's DNS does not know the servers of the lease in force yet: that failed, and is tried again.
-    servers_due: bool,
+    pub(super) servers_due: bool,
     /// Whether the port had a link when it was looked at last.
     carrier: Option<bool>,
+    /// The prefix that the home uses.
+    pub(super) delegated: Option<Delegated>,
+    /// Why the home could not be numbered, if that failed; said once.
+    pub(super) unnumbered: Option<String>,
+    /// When the DHCPv6 client was tried last.
+    pub(super) tried: Option<Instant>,
+    /// When the provider's router was asked last to advertise itself, and after how long it is asked again.
+    pub(super) solicited: Option<(Instant, Duration)>,
 }
 
 /// How the internet port is.
@@ -50,6 +63,9 @@ pub struct InternetState {
     pub address: Option<Ipv4Addr>,
     /// Who else translates addresses, by that address.
     pub behind: Option<BehindNat>,
+    /// IPv6.
+    #[serde(default)]
+    pub ipv6: Ipv6State,
 }
 
 impl<K: Kernel> Appliance<K> {
@@ -71,13 +87,19 @@ impl<K: Kernel> Appliance<K> {
 
     /// What other daemons shall do.
     pub(super) fn services(&self, settings: &Settings) -> Services {
-        services::compile(settings, self.lease().as_ref())
+        let (lease, delegated) = {
+            let internet = self.internet();
+            (internet.lease.clone(), internet.delegated.clone())
+        };
+        services::compile(settings, lease.as_ref(), delegated.as_ref())
     }
 
     /// The lease that the last daemon was using, if it holds: before the first apply, which would take its address away.
     pub(super) fn find_lease(&self, settings: &Settings) {
         let served = self.kernel.served(&self.services(settings));
-        self.internet().lease = usable(settings, &served);
+        let mut internet = self.internet();
+        internet.lease = usable(settings, &served);
+        internet.delegated = served.delegated;
     }
 
     /// Puts what was lent into force, or takes back what no longer holds. Tried again at the next look if it fails.
@@ -143,7 +165,7 @@ impl<K: Kernel> Appliance<K> {
 
     /// The home's DNS learns the provider's servers. A home without names is better off than one without internet: what
     /// fails here takes no address back.
-    async fn tell_servers(&self, settings: &Settings, first: bool) {
+    pub(super) async fn tell_servers(&self, settings: &Settings, first: bool) {
         if !self.internet().servers_due {
             return;
         }
@@ -184,6 +206,7 @@ impl<K: Kernel> Appliance<K> {
             }
             _ => return,
         }
+        self.internet().solicited = None;
         if carrier == Some(true) && settings.internet.mode == Mode::Dhcp {
             self.kernel.renew_lease();
         }
@@ -218,6 +241,7 @@ impl<K: Kernel> Appliance<K> {
             unusable: served.unusable.clone(),
             address,
             behind: address.and_then(BehindNat::of),
+            ipv6: ipv6::state(settings, served, seen),
             lease,
         }
     }

@@ -92,11 +92,16 @@ pub(super) fn network(
         }
     }
     let route = outside.as_ref().zip(gateway);
+    // A port that was the internet's takes advertisements as the kernel does by itself (ip-sysctl.rst): not while it forwards.
+    let before = left.iter().filter_map(|left| left.internet.device.as_ref());
+    let before = before.filter(|port| to.internet.device.as_ref() != Some(*port) && there(port).is_some());
+    let advertised = before.map(|port| (format!("net/ipv6/conf/{port}/accept_ra"), "1".to_owned()));
+    let sysctls = advertised.chain(ruleset::sysctls(to)).collect();
     Network {
         bridges,
         links,
         default_route: Some(route.map(|(device, gateway)| DefaultRoute { gateway, device: device.clone() })),
-        sysctls: ruleset::sysctls(to),
+        sysctls,
     }
 }
 

@@ -269,6 +269,7 @@ impl<K: Kernel> Appliance<K> {
                     let state = self.state.lock().await;
                     if !state.ending {
                         self.follow_lease(&state).await;
+                        self.follow_prefix(&state).await;
                     }
                     continue;
                 }
@@ -290,6 +291,7 @@ impl<K: Kernel> Appliance<K> {
             // What could not be given back now is tried again in three seconds, and times out in the end.
             let _ = self.free_places(&state.settings).await;
             self.follow_lease(&state).await;
+            self.follow_prefix(&state).await;
             let Ok(seen) = self.kernel.observe(&[]).await else { continue };
             self.follow_cable(&state.settings, &seen);
             self.publish_addresses(&state.settings, &seen.links);

@@ -8,8 +8,8 @@ use crate::settings::Settings;
 
 pub use super::guarded::RESET_WORD;
 pub use crate::appliance::{
-    Assignment, Attempt, Barrier, Effect, HelperState, InternetState, KnownDevice, Lack, ManyClients, Port,
-    Protocol, Refusal, RefusalKind, Rules, Status, Trial, Use,
+    Assignment, Attempt, Barrier, Effect, HelperState, InternetState, Ipv6State, KnownDevice, Lack,
+    ManyClients, Port, Protocol, Refusal, RefusalKind, Rules, Status, Trial, Use,
 };
 pub use crate::backup::MAX_FILE as MAX_BACKUP;
 pub use crate::clock::Clock;

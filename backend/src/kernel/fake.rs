@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::{Bridge, Link, Load, Neighbour, Network, Observation, SeenLink, Table};
+use super::{Bridge, Link, Load, Neighbour, Network, Numbers, Observation, SeenLink, Table};
 use super::{Counter, Element, Entries, Entry, Error, Event, Flow, FlowMatch, Kernel};
 use crate::ruleset::{self, Capabilities, Ruleset};
-use crate::services::{InternetLease, Lease, PppoeState, Served, Service, Services};
+use crate::services::{Delegated, InternetLease, Lease, PppoeState, Served, Service, Services};
 use crate::settings::names::IfName;
 
 /// The fake. Everything it can do, [`Kernel::capabilities`] says it can.
@@ -36,6 +36,8 @@ struct Memory {
     services: Services,
     leases: Vec<Lease>,
     internet_lease: Option<InternetLease>,
+    delegated: Option<Delegated>,
+    numbers: Numbers,
     listener: Option<mpsc::Sender<Event>>,
     entries: Entries,
     carried: Option<(Counter, Counter)>,
@@ -163,6 +165,16 @@ impl Fake {
     /// What the internet port shall be lent.
     pub fn set_internet_lease(&self, lease: Option<InternetLease>) {
         self.memory().internet_lease = lease;
+    }
+
+    /// What the provider shall have delegated.
+    pub fn set_delegated(&self, delegated: Option<Delegated>) {
+        self.memory().delegated = delegated;
+    }
+
+    /// How the home was numbered last.
+    pub fn numbers(&self) -> Numbers {
+        self.memory().numbers.clone()
     }
 
     /// What other daemons do.
@@ -326,7 +338,15 @@ impl Kernel for Fake {
                 .filter(|_| wanted.dhcp_client.is_some() || wanted.pppoe.is_some()),
             unusable: None,
             now: 0,
+            prefix_client: service(wanted.prefix_client.is_some(), is.prefix_client.is_some(), "dhcpcd"),
+            delegated: memory.delegated.clone().filter(|_| wanted.prefix_client.is_some()),
+            prefix_unusable: None,
         }
+    }
+
+    async fn number(&self, wanted: &Numbers) -> Result<(), Error> {
+        self.memory().numbers = wanted.clone();
+        Ok(())
     }
 
     async fn lease_changed(&self) {

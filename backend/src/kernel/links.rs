@@ -7,16 +7,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::RawFd;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage,
-    NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
+    NetlinkMessage, NetlinkPayload,
 };
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo,
+};
 use rtnetlink::packet_route::link::{
     LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
 };
@@ -53,6 +55,8 @@ pub(super) struct Address {
     pub(super) prefix: u8,
     /// Scope global, not link or host.
     pub(super) global: bool,
+    /// Seconds for which it is preferred and for which it is valid; none: it stays.
+    pub(super) lifetimes: Option<(u32, u32)>,
     message: AddressMessage,
 }
 
@@ -62,9 +66,31 @@ impl Address {
         Request { message: Message::NewAddress(self.message.clone()), flags: NLM_F_CREATE }
     }
 
+    /// Puts it where it shall be, or gives the one that is there these lifetimes.
+    pub(super) fn set(&self) -> Request {
+        Request { message: Message::NewAddress(self.message.clone()), flags: NLM_F_CREATE | NLM_F_REPLACE }
+    }
+
     /// Takes it away.
     pub(super) fn delete(&self) -> Request {
         Request { message: Message::DelAddress(self.message.clone()), flags: 0 }
+    }
+}
+
+/// An IPv6 route to everywhere in the main table.
+#[derive(Debug, Clone)]
+pub(super) struct DefaultRoute6 {
+    pub(super) device: u32,
+    pub(super) gateway: Ipv6Addr,
+    /// It came by a router advertisement.
+    pub(super) advertised: bool,
+    message: RouteMessage,
+}
+
+impl DefaultRoute6 {
+    /// Takes it away.
+    pub(super) fn delete(&self) -> Request {
+        Request { message: Message::DelRoute(self.message.clone()), flags: 0 }
     }
 }
 
@@ -149,7 +175,16 @@ pub(super) fn delete(device: u32) -> Request {
 pub(super) fn new_address(device: u32, address: InterfaceAddress) -> Address {
     let (ip, prefix) = (address.address(), address.prefix());
     let message = AddressMessageBuilder::<Ipv4Addr>::new().index(device).address(ip, prefix).build();
-    Address { device, ip: ip.into(), prefix, global: true, message }
+    Address { device, ip: ip.into(), prefix, global: true, lifetimes: None, message }
+}
+
+/// A new IPv6 address in a /64, with its lifetimes in seconds.
+pub(super) fn new_lent_address(device: u32, ip: Ipv6Addr, preferred: u32, valid: u32) -> Address {
+    let mut message = AddressMessageBuilder::<Ipv6Addr>::new().index(device).address(ip, 64).build();
+    let mut times = CacheInfo::default();
+    (times.ifa_preferred, times.ifa_valid) = (preferred, valid);
+    message.attributes.push(AddressAttribute::CacheInfo(times));
+    Address { device, ip: ip.into(), prefix: 64, global: true, lifetimes: Some((preferred, valid)), message }
 }
 
 /// A new default route. `on_link`: the gateway is reached directly though no address of ours shares its network.
@@ -207,6 +242,13 @@ impl Links {
         let mut request = RouteMessage::default();
         request.header.address_family = AddressFamily::Inet;
         self.list(Message::GetRoute(request), route).await.map_err(refused("list routes"))
+    }
+
+    /// The IPv6 default routes.
+    pub(super) async fn default_routes6(&mut self) -> Result<Vec<DefaultRoute6>, Error> {
+        let mut request = RouteMessage::default();
+        request.header.address_family = AddressFamily::Inet6;
+        self.list(Message::GetRoute(request), default_route6).await.map_err(refused("list routes"))
     }
 
     /// Who was spoken with on the links lately, IPv4 and IPv6.
@@ -321,9 +363,10 @@ fn device(message: Message) -> Option<SeenLink> {
 fn address(message: Message) -> Option<Address> {
     let Message::NewAddress(message) = message else { return None };
     // On a point-to-point device IFA_ADDRESS is the other end; IFA_LOCAL is ours wherever it is given.
-    let mut own = None;
+    let (mut own, mut lifetimes) = (None, None);
     for attribute in &message.attributes {
         match attribute {
+            AddressAttribute::CacheInfo(times) => lifetimes = Some((times.ifa_preferred, times.ifa_valid)),
             AddressAttribute::Local(ip) => own = Some(*ip),
             AddressAttribute::Address(ip) => own = own.or(Some(*ip)),
             _ => {}
@@ -334,6 +377,7 @@ fn address(message: Message) -> Option<Address> {
         ip: own?,
         prefix: message.header.prefix_len,
         global: message.header.scope == AddressScope::Universe,
+        lifetimes: lifetimes.filter(|_| !message.header.flags.contains(AddressHeaderFlags::Permanent)),
         message,
     })
 }
@@ -391,6 +435,31 @@ fn route(message: Message) -> Option<Route> {
     let default =
         header.destination_prefix_length == 0 && header.tos == 0 && header.kind == RouteType::Unicast;
     Some(Route { device, gateway, metric, default, message })
+}
+
+fn default_route6(message: Message) -> Option<DefaultRoute6> {
+    let Message::NewRoute(mut message) = message else { return None };
+    let RouteMessage { header, attributes, .. } = &mut message;
+    if header.address_family != AddressFamily::Inet6
+        || header.table != RouteHeader::RT_TABLE_MAIN
+        || header.kind != RouteType::Unicast
+        || header.destination_prefix_length != 0
+    {
+        return None;
+    }
+    let (mut device, mut gateway) = (None, None);
+    for attribute in &*attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => device = Some(*index),
+            RouteAttribute::Gateway(RouteAddress::Inet6(ip)) => gateway = Some(*ip),
+            _ => {}
+        }
+    }
+    // News, not wishes, as in `route`.
+    header.flags &= RouteFlags::Onlink;
+    let advertised = header.protocol == RouteProtocol::Ra;
+    attributes.retain(|attribute| !matches!(attribute, RouteAttribute::CacheInfo(_)));
+    Some(DefaultRoute6 { device: device?, gateway: gateway?, advertised, message })
 }
 
 #[cfg(test)]

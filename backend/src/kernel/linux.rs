@@ -12,15 +12,16 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use super::dhcpcd::Dhcpcd;
 use super::dnsmasq::Dnsmasq;
 use super::links::{Links, refused};
 use super::pppoe::Session;
 use super::udhcpc::Udhcpc;
 use super::{
-    Counter, Element, Entries, Error, Event, Flow, FlowMatch, Kernel, Load, Neighbour, Network, Observation,
-    Table,
+    Counter, Element, Entries, Error, Event, Flow, FlowMatch, Kernel, Load, Neighbour, Network, Numbers,
+    Observation, Table,
 };
-use super::{capabilities, carried, configure, conntrack, elements, nft, table};
+use super::{capabilities, carried, configure, conntrack, elements, ipv6, nft, table};
 use crate::ruleset::{Capabilities, Ruleset};
 use crate::services::{InternetLease, Served, Services};
 use crate::settings::names::IfName;
@@ -39,6 +40,7 @@ pub struct Linux {
 struct Children {
     dnsmasq: Dnsmasq,
     udhcpc: Udhcpc,
+    dhcpcd: Dhcpcd,
     pppoe: Session,
 }
 
@@ -52,7 +54,8 @@ impl Linux {
     /// tokio.
     pub fn with_services(run: &Path, state: &Path) -> Self {
         let (dnsmasq, udhcpc) = (Dnsmasq::new(run, state), Udhcpc::new(run, state));
-        let children = Children { dnsmasq, udhcpc, pppoe: Session::new(run) };
+        let dhcpcd = Dhcpcd::new(run, state);
+        let children = Children { dnsmasq, udhcpc, dhcpcd, pppoe: Session::new(run) };
         Self { children: Some(children), ..Self::default() }
     }
 
@@ -95,14 +98,20 @@ impl Kernel for Linux {
         .await
     }
 
+    async fn number(&self, wanted: &Numbers) -> Result<(), Error> {
+        ipv6::number(wanted).await
+    }
+
     async fn observe(&self, flows: &[FlowMatch]) -> Result<Observation, Error> {
         let (wanted, known) = (flows.to_vec(), self.known());
-        let links = Links::open()?.all().await?;
+        let mut kernel = Links::open()?;
+        let links = kernel.all().await?;
+        let gateways6 = kernel.default_routes6().await?.iter().map(|r| (r.device, r.gateway)).collect();
         let (generation, seen) = blocking(move || {
             let (generation, table, counters) = table::read(known)?;
             let flows = conntrack::list(&wanted)?;
             let conntrack = conntrack::fill();
-            Ok((generation, Observation { table, counters, links, flows, conntrack }))
+            Ok((generation, Observation { table, counters, links, flows, conntrack, gateways6 }))
         })
         .await?;
         self.remember(generation, &seen.table);
@@ -156,6 +165,7 @@ impl Kernel for Linux {
         // All, whatever becomes of the first: at a start, a home without names still shall have internet.
         let home = children.dnsmasq.serve(wanted.dnsmasq.as_ref(), how).await;
         let lease = children.udhcpc.serve(wanted.dhcp_client.as_ref(), how).await;
+        children.dhcpcd.serve(wanted.prefix_client.as_ref(), how).await;
         home.and(lease).and(children.pppoe.serve(wanted.pppoe.as_ref(), how))
     }
 
@@ -166,7 +176,9 @@ impl Kernel for Linux {
             Some(_) => children.pppoe.served(),
             None => children.udhcpc.served(wanted.dhcp_client.as_ref()),
         };
-        Served { dnsmasq, leases, ..internet }
+        let (prefix_client, delegated, prefix_unusable) =
+            children.dhcpcd.served(wanted.prefix_client.as_ref());
+        Served { dnsmasq, leases, prefix_client, delegated, prefix_unusable, ..internet }
     }
 
     async fn lease_changed(&self) {

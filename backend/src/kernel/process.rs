@@ -27,10 +27,14 @@ pub(super) fn running(pid: &Path, mark: &str) -> Option<OwnedFd> {
 
 /// The process of a pid file, if it runs as our uid, and the words it was started with.
 pub(super) fn found(pid: &Path) -> Option<(OwnedFd, Vec<String>)> {
-    let number = String::from_utf8(read(pid).ok()?).ok()?;
-    let pid = number.trim().parse().ok().and_then(Pid::from_raw)?;
+    of(String::from_utf8(read(pid).ok()?).ok()?.trim())
+}
+
+/// The same of the process of this number.
+pub(super) fn of(number: &str) -> Option<(OwnedFd, Vec<String>)> {
+    let pid = number.parse().ok().and_then(Pid::from_raw)?;
     let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    let proc = PathBuf::from(format!("/proc/{}", number.trim()));
+    let proc = PathBuf::from(format!("/proc/{number}"));
     if std::fs::metadata(&proc).ok()?.uid() != geteuid().as_raw() {
         return None;
     }

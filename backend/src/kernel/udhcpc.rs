@@ -292,7 +292,11 @@ pub fn event(program: &Path, what: &OsStr) -> Result<(), String> {
         }
         _ => {}
     }
-    // The daemon looks every few seconds in any case.
+    ring(run)
+}
+
+/// Wakes the daemon, which looks every few seconds in any case.
+pub(super) fn ring(run: &Path) -> Result<(), String> {
     let bell = std::os::unix::net::UnixDatagram::unbound().map_err(|e| e.to_string())?;
     let _ = bell.send_to(&[0], run.join(BELL));
     Ok(())

@@ -42,6 +42,15 @@ pub(super) fn end(table: &mut Table) {
 pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings) {
     conversations(table);
     neighbours(table);
+    if settings.internet.ipv6_device().is_some() {
+        // The client asks a group (ff02::1:2, RFC 8415 section 7.1), so the answer belongs to no conversation that conntrack knows.
+        // Both link-local: nobody behind a router can send or be sent this.
+        let answer = format!(
+            "iifname \"{}\" ip6 saddr fe80::/10 ip6 daddr fe80::/10 udp dport 546 accept",
+            sides.internet
+        );
+        table.rule(Chain::Input, answer, "the provider's DHCPv6 server answers (internet.ipv6)");
+    }
     let local = format!("iifname \"{}\" accept", sides.local);
     table.rule(Chain::Input, local, "the home may use every service of its router");
     if settings.firewall.ping {

@@ -63,11 +63,13 @@ pub fn sysctls(settings: &Settings) -> Vec<(String, String)> {
     // tells why). Off, it belongs to its connection and is translated; what belongs to none is invalid as ever.
     let inspection = if settings.firewall.spi == Spi::On { &INSPECTING } else { &NOT_INSPECTING };
     let inspection = if router { &inspection[..] } else { &[] };
+    // Router advertisements of the provider, though this box forwards: 2, or none (0): `accept_ra`, ip-sysctl.rst. Before
+    // forwarding begins, which drops the routes that came by one where it is not 2 (`__rt6_purge_dflt_routers`, route.c).
+    let port = settings.internet.device.as_ref().filter(|_| router);
+    let accept = if settings.internet.ipv6_device().is_some() { "2" } else { "0" };
+    let advertised = port.map(|port| (format!("net/ipv6/conf/{port}/accept_ra"), accept.to_owned()));
     let (bridge, wanted) = (if bridge { BRIDGE } else { &[] }, if router { ROUTER } else { &[] });
-    bridge
-        .iter()
-        .chain(inspection)
-        .chain(wanted)
-        .map(|(path, value)| ((*path).to_owned(), (*value).to_owned()))
-        .collect()
+    let fixed = bridge.iter().chain(inspection).chain(wanted);
+    let fixed = fixed.map(|(path, value)| ((*path).to_owned(), (*value).to_owned()));
+    advertised.into_iter().chain(fixed).collect()
 }

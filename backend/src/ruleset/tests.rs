@@ -105,6 +105,8 @@ fn what_the_internet_begins_is_never_accepted() {
         "icmp type { destination-unreachable, time-exceeded, parameter-problem } accept",
         "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept",
         "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept",
+        // DHCPv6 answers of the same link.
+        "iifname \"eth0\" ip6 saddr fe80::/10 ip6 daddr fe80::/10 udp dport 546 accept",
         "iifname \"eth0\" icmp type echo-request accept",
         "iifname \"eth0\" icmpv6 type echo-request accept",
         "iifname \"eth0\" oifname \"eth1\" meta nfproto ipv4 meta l4proto 47 ct helper \"pptp\" accept",

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Dnsmasq, InternetLease};
+use super::{Delegated, Dnsmasq, InternetLease};
 use crate::settings::internet::Mode;
 use crate::settings::names::{InterfaceAddress, Label};
 use crate::settings::{Role, Settings};
@@ -22,10 +22,15 @@ const MOST_DEVICES: u32 = 256;
 const NAMES_NOBODY_GETS: [&str; 3] = ["wpad", "isatap", "localhost"];
 
 /// What dnsmasq shall do; none: nothing, and it does not run.
-pub fn dnsmasq(settings: &Settings, lease: Option<&InternetLease>) -> Option<Dnsmasq> {
+pub fn dnsmasq(
+    settings: &Settings,
+    lease: Option<&InternetLease>,
+    delegated: Option<&Delegated>,
+) -> Option<Dnsmasq> {
     let local = &settings.local_network;
     let device = local.device().filter(|_| settings.role == Role::Router)?;
-    if !local.dhcp.enabled && !local.dns.enabled {
+    let announces = settings.internet.ipv6_device().is_some();
+    if !local.dhcp.enabled && !local.dns.enabled && !announces {
         return None;
     }
     let mut text = String::from("# Written by Postern. A change here is lost: use the page Local network.\n");
@@ -52,7 +57,10 @@ pub fn dnsmasq(settings: &Settings, lease: Option<&InternetLease>) -> Option<Dns
     if local.dhcp.enabled {
         dhcp(settings, lease, &mut say);
     }
-    let servers = servers(settings, lease);
+    if announces {
+        announce(settings, device.as_str(), &mut say);
+    }
+    let servers = servers(settings, lease, delegated);
     Some(Dnsmasq { config: text, reservations: reservations(settings), names: names(settings), servers })
 }
 
@@ -78,9 +86,11 @@ fn asked(settings: &Settings, lease: Option<&InternetLease>) -> Vec<IpAddr> {
     }
 }
 
-fn servers(settings: &Settings, lease: Option<&InternetLease>) -> String {
+fn servers(settings: &Settings, lease: Option<&InternetLease>, delegated: Option<&Delegated>) -> String {
     let mut text = String::new();
-    for server in asked(settings, lease) {
+    let by_ipv6 = delegated.filter(|_| settings.internet.dns.is_empty() && told(settings));
+    let by_ipv6 = by_ipv6.into_iter().flat_map(|delegated| delegated.dns.iter().copied().map(IpAddr::from));
+    for server in asked(settings, lease).into_iter().chain(by_ipv6) {
         let _ = writeln!(text, "server={server}"); // writing to a String cannot fail
     }
     text
@@ -131,6 +141,24 @@ fn dhcp(settings: &Settings, lease: Option<&InternetLease>, say: &mut impl FnMut
         say(&format!("dhcp-name-match=set:unwanted,{name}"));
     }
     say("dhcp-ignore-names=tag:unwanted");
+}
+
+/// Router advertisements for whichever prefix the home's device has addresses of (RFC 4861, RFC 4862): dnsmasq follows those by
+/// itself, their lifetimes too, and announces a prefix that has gone with preferred lifetime 0 (radv.c, `CONTEXT_OLD`; RFC 7084
+/// L-13). So no prefix stands here, and a new one needs no other dnsmasq. Names by RDNSS (RFC 8106) and for those who ask
+/// by DHCPv6 without addresses (RFC 8415 section 6.1).
+fn announce(settings: &Settings, device: &str, say: &mut impl FnMut(&str)) {
+    say("enable-ra");
+    say(&format!("dhcp-range=::,constructor:{device},ra-stateless,64"));
+    // The link-local one (dnsmasq puts it in), which stays when the prefix changes.
+    let own = settings.local_network.dns.enabled.then(|| "[fe80::]".to_owned());
+    let chosen = settings.internet.dns.iter().filter(|ip| ip.is_ipv6()).map(|ip| format!("[{ip}]"));
+    let servers: Vec<String> = if own.is_some() { own.into_iter().collect() } else { chosen.collect() };
+    // Without any, dnsmasq would name itself.
+    say(&format!(
+        "dhcp-option=option6:dns-server{}",
+        servers.iter().fold(String::new(), |all, s| all + "," + s)
+    ));
 }
 
 /// First and last address to hand out: .100 to .249 of the network where that is not told, or all of a smaller one.

@@ -28,6 +28,8 @@ pub struct Internet {
     pub mac: Option<Mac>,
     /// PPPoE account.
     pub pppoe: Pppoe,
+    /// Take IPv6 from the provider: router advertisements and a delegated prefix. Not with PPPoE.
+    pub ipv6: bool,
 }
 
 impl Internet {
@@ -35,6 +37,11 @@ impl Internet {
     pub fn outside(&self) -> Option<IfName> {
         let device = self.device.clone()?;
         Some(if self.mode == Mode::Pppoe { IfName::pppoe() } else { device })
+    }
+
+    /// The device on which the provider is asked for IPv6, if it shall be. With PPPoE none yet.
+    pub fn ipv6_device(&self) -> Option<&IfName> {
+        self.device.as_ref().filter(|_| self.ipv6 && self.mode != Mode::Pppoe)
     }
 }
 
@@ -50,6 +57,7 @@ impl Default for Internet {
             mss_clamp: true,
             mac: None,
             pppoe: Pppoe::default(),
+            ipv6: true,
         }
     }
 }

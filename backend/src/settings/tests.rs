@@ -54,6 +54,7 @@ pub(crate) fn filled() -> Settings {
         mss_clamp = false
         mac = "02:00:00:00:00:01"
         pppoe = { user = "home@provider", password = "s3cret", service = "fast lane" }
+        ipv6 = false
         [local_network]
         devices = ["eth1", "eth2"]
         address = "10.20.0.1/16"

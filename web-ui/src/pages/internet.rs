@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
-use postern::door::messages::{Assignment, Request as Ask, Status};
+use postern::door::messages::{Assignment, Ipv6State, Request as Ask, Status};
 use postern::services::{BehindNat, PppoeFailure, PppoeState, Service};
 use postern::settings::internet::Mode;
 use postern::settings::keys::{self, UNSET};
@@ -71,10 +71,12 @@ pub struct InternetForm {
     mss_clamp: String,
     #[serde(rename = "internet.mac")]
     mac: String,
+    #[serde(rename = "internet.ipv6", default)]
+    ipv6: String,
 }
 
 /// Key, what people call it.
-const LABELS: [(&str, &str); 10] = [
+const LABELS: [(&str, &str); 11] = [
     ("internet.mode", "Where the address comes from"),
     ("internet.address", "Address (static)"),
     ("internet.gateway", "Gateway (static)"),
@@ -85,6 +87,7 @@ const LABELS: [(&str, &str); 10] = [
     ("internet.mtu", "Largest packet (MTU)"),
     ("internet.mss_clamp", "Segment size"),
     ("internet.mac", "Hardware address"),
+    ("internet.ipv6", "IPv6"),
 ];
 
 impl InternetForm {
@@ -103,6 +106,7 @@ impl InternetForm {
             mtu: get("internet.mtu"),
             mss_clamp: get("internet.mss_clamp"),
             mac: get("internet.mac"),
+            ipv6: get("internet.ipv6"),
         }
     }
 
@@ -124,6 +128,7 @@ impl InternetForm {
             "internet.dns" => or(&self.dns, "auto"),
             "internet.mtu" => or(&self.mtu, "auto"),
             "internet.mss_clamp" => if self.mss_clamp == "true" { "true" } else { "false" }.to_owned(),
+            "internet.ipv6" => if self.ipv6 == "true" { "true" } else { "false" }.to_owned(),
             _ => or(&self.mac, "own"),
         }
     }
@@ -291,7 +296,39 @@ fn facts(status: &Status) -> Vec<(&'static str, String)> {
         };
         all.push(("Behind another NAT", behind.to_owned()));
     }
+    all.extend(ipv6(&internet.ipv6));
     all
+}
+
+/// What came of IPv6, in words; nothing where it is not asked for.
+fn ipv6(ipv6: &Ipv6State) -> Vec<(&'static str, String)> {
+    let prefix = match &ipv6.client {
+        Service::Off => return Vec::new(),
+        _ if !ipv6.prefixes.is_empty() => {
+            let for_ = |seconds: u32| match seconds {
+                0 => "for no new connections".to_owned(),
+                u32::MAX => "for ever".to_owned(),
+                seconds => format!("for {} more", span(seconds.into())),
+            };
+            let all =
+                ipv6.prefixes.iter().map(|p| format!("{}/{}, {}", p.prefix, p.length, for_(p.preferred)));
+            all.collect::<Vec<_>>().join("; ")
+        }
+        _ if ipv6.unusable.is_some() => ipv6.unusable.clone().unwrap_or_default(),
+        Service::NotInstalled => {
+            "the DHCPv6 client is not installed: on Debian the package dhcpcd-base, on OpenWrt dhcpcd"
+                .to_owned()
+        }
+        Service::Failed { words } => format!("not asked for: {words}"),
+        Service::Running => "none: the provider has given none yet".to_owned(),
+    };
+    let or_none = |ip: Option<String>| ip.unwrap_or_else(|| "none".to_owned());
+    let home: Vec<String> = ipv6.home.iter().map(ToString::to_string).collect();
+    vec![
+        ("IPv6 prefix", prefix),
+        ("IPv6 in the home", or_none(Some(home.join(", ")).filter(|all| !all.is_empty()))),
+        ("IPv6 gateway", or_none(ipv6.gateway.map(|ip| ip.to_string()))),
+    ]
 }
 
 #[cfg(test)]

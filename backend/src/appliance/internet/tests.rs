@@ -157,3 +157,51 @@ async fn whichever_step_fails_on_the_way_to_two_ports_and_dhcp_the_state_before_
         assert_eq!(there(&fake.network().bridges), there(&bridge), "step {k}");
     }
 }
+
+#[tokio::test]
+async fn the_home_is_numbered_by_what_is_delegated_and_by_nothing_when_it_ends_or_is_switched_off() {
+    let (fake, appliance) = router().await;
+    let follow = async || {
+        let state = appliance.state.lock().await;
+        appliance.follow_prefix(&state).await;
+    };
+    let prefix = services::DelegatedPrefix {
+        prefix: "2001:db8:a00::".parse().unwrap(),
+        length: 56,
+        preferred: 0,
+        valid: 400,
+    };
+    let delegated = services::Delegated {
+        device: "wan0".parse().unwrap(),
+        prefixes: vec![prefix],
+        dns: vec!["2001:db8:3::10".parse().unwrap()],
+        since: 0,
+        boot: String::new(),
+    };
+    fake.set_delegated(Some(delegated));
+    follow().await;
+    let (device, addresses) = fake.numbers().home.unwrap();
+    assert_eq!(device.as_str(), "br-lan");
+    let own: Vec<_> = addresses.iter().map(|a| (a.address.to_string(), a.preferred, a.valid)).collect();
+    assert_eq!(own, [("2001:db8:a00::1".to_owned(), 0, 400)]);
+    let ports: Vec<_> = fake.numbers().without.iter().map(ToString::to_string).collect();
+    assert_eq!(ports, ["lan0", "lan1"], "what a port had before it joined the bridge");
+    assert_eq!(
+        (fake.numbers().unadvertised, fake.numbers().solicit.map(|p| p.to_string())),
+        (None, Some("wan0".into()))
+    );
+    assert!(fake.services().dnsmasq.unwrap().servers.contains("server=2001:db8:3::10"));
+    follow().await;
+    assert_eq!(fake.numbers().solicit, None, "not at every look (RFC 7559)");
+    fake.set_delegated(None);
+    follow().await;
+    assert_eq!(fake.numbers().home.unwrap().1, []);
+    assert!(!fake.services().dnsmasq.unwrap().servers.contains("server="));
+    let off = [Assignment { key: "internet.ipv6".into(), value: "false".into() }];
+    appliance.change(None, &off, "", Author::command_line()).await.unwrap();
+    follow().await;
+    assert_eq!(fake.numbers().unadvertised.map(|p| p.to_string()), Some("wan0".into()));
+    assert_eq!(fake.services().prefix_client, None);
+    let accept = ("net/ipv6/conf/wan0/accept_ra".to_owned(), "0".to_owned());
+    assert!(fake.network().sysctls.contains(&accept), "{:?}", fake.network().sysctls);
+}

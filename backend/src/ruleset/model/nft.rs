@@ -362,6 +362,8 @@ fn field(words: &[&str], at: &mut usize) -> Option<Field> {
         ("ct direction", Field::Direction),
         ("icmp type", Field::Absent),
         ("icmpv6 type", Field::Absent),
+        ("ip6 saddr", Field::Absent),
+        ("ip6 daddr", Field::Absent),
         ("ip6 nexthdr", Field::Absent),
     ];
     for (text, field) in known {

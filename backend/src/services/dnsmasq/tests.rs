@@ -16,7 +16,7 @@ fn home() -> Settings {
 }
 
 fn golden(name: &str, settings: &Settings) {
-    let made = dnsmasq(settings, None).unwrap();
+    let made = dnsmasq(settings, None, None).unwrap();
     let Dnsmasq { config, reservations, names, servers } = made;
     let text = format!("{config}--- reservations\n{reservations}--- names\n{names}--- servers\n{servers}");
     let path = format!("{}/src/services/dnsmasq/{name}.golden", env!("CARGO_MANIFEST_DIR"));
@@ -46,13 +46,15 @@ fn without_dns_the_servers_that_the_owner_named_are_handed_out() {
 
 #[test]
 fn it_runs_only_where_something_is_wanted_of_it() {
-    assert_eq!(dnsmasq(&Settings::default(), None), None, "no role");
-    assert_eq!(dnsmasq(&Settings { role: Role::Unset, ..router() }, None), None, "no role");
+    assert_eq!(dnsmasq(&Settings::default(), None, None), None, "no role");
+    assert_eq!(dnsmasq(&Settings { role: Role::Unset, ..router() }, None, None), None, "no role");
     let mut off = router();
     off.local_network.dhcp.enabled = false;
-    assert!(dnsmasq(&off, None).unwrap().config.contains("local=/home.arpa/"), "names alone");
+    assert!(dnsmasq(&off, None, None).unwrap().config.contains("local=/home.arpa/"), "names alone");
     off.local_network.dns.enabled = false;
-    assert_eq!(dnsmasq(&off, None), None);
+    assert!(dnsmasq(&off, None, None).unwrap().config.contains("enable-ra"), "IPv6 alone");
+    off.internet.ipv6 = false;
+    assert_eq!(dnsmasq(&off, None, None), None);
 }
 
 #[test]
@@ -123,7 +125,7 @@ fn no_value_of_any_setting_can_add_a_line_or_a_field() {
         "conf-file=/etc/shadow",
     ];
     let shape = |settings: &Settings| {
-        let made = dnsmasq(settings, None)?;
+        let made = dnsmasq(settings, None, None)?;
         // A line is known by what stands before its first value, and by how many values it has.
         let lines = |text: &str| -> Vec<(String, usize)> {
             let key = |line: &str| line.split(['=', ',']).next().unwrap_or_default().to_owned();
@@ -151,7 +153,7 @@ fn no_value_of_any_setting_can_add_a_line_or_a_field() {
         let Ok(name) = value.parse() else { continue };
         let mut settings = home();
         settings.devices[0].name = name;
-        let made = dnsmasq(&settings, None).unwrap();
+        let made = dnsmasq(&settings, None, None).unwrap();
         assert_eq!((made.reservations.lines().count(), made.names.lines().count()), (2, 2), "{value:?}");
         for line in made.reservations.lines() {
             let fields: Vec<&str> = line.split(',').collect();
@@ -171,7 +173,7 @@ fn the_providers_name_servers_are_asked_unless_the_owner_has_chosen() {
         _ => None,
     };
     let lease = InternetLease::read("wan0".parse().unwrap(), word).unwrap();
-    let made = |settings: &Settings, lease| dnsmasq(settings, lease).unwrap();
+    let made = |settings: &Settings, lease| dnsmasq(settings, lease, None).unwrap();
     let with = made(&settings, Some(&lease));
     assert_eq!(with.servers, "server=203.0.113.10\n");
     assert_eq!(with.config, made(&settings, None).config, "a lease needs no other dnsmasq");

@@ -89,6 +89,7 @@ pub const ALL: &[Key] = &[
     key!(internet.pppoe.user, "User name of the PPPoE account."),
     key!(internet.pppoe.password, "Password of the PPPoE account; never shown."),
     key!(internet.pppoe.service, "Service name of the PPPoE account, rarely needed."),
+    key!(internet.ipv6, "Take IPv6 from the provider, where it gives any; not with PPPoE yet."),
     key!(local_network.devices, "The ports of the local network; several are joined into one network."),
     key!(local_network.address, "The router's own address and the size of the local network, /16 to /30."),
     key!(local_network.domain, "Domain of the devices' names."),

@@ -1,6 +1,6 @@
 use axum::http::StatusCode;
-use postern::door::messages::{Assignment, InternetState};
-use postern::services::{BehindNat, Clash, PppoeFailure, PppoeState};
+use postern::door::messages::{Assignment, InternetState, Ipv6State};
+use postern::services::{BehindNat, Clash, DelegatedPrefix, PppoeFailure, PppoeState, Service};
 
 use super::HERE;
 use crate::testing::browser::Browser;
@@ -96,4 +96,32 @@ async fn why_there_is_no_pppoe_session_is_said_at_a_glance() {
         browser.open(HERE).await;
         assert!(browser.body.contains(words), "{words}: {}", browser.body);
     }
+}
+
+#[tokio::test]
+async fn what_came_of_ipv6_is_said_and_its_tick_can_be_taken_away() {
+    let mut browser = Browser::logged_in().await;
+    let prefix = DelegatedPrefix {
+        prefix: "2001:db8:a00::".parse().unwrap(),
+        length: 56,
+        preferred: 3600,
+        valid: 7200,
+    };
+    let came = Ipv6State {
+        client: Service::Running,
+        prefixes: vec![prefix],
+        home: vec!["2001:db8:a00::1".parse().unwrap()],
+        gateway: Some("fe80::1".parse().unwrap()),
+        ..Ipv6State::default()
+    };
+    browser.daemon.state().internet_state = InternetState { ipv6: came, ..InternetState::default() };
+    browser.open(HERE).await;
+    for words in ["2001:db8:a00::/56, for 1 h", "<dd>2001:db8:a00::1</dd>", "<dd>fe80::1</dd>"] {
+        assert!(browser.body.contains(words), "{words}: {}", browser.body);
+    }
+    browser.daemon.state().internet_state = InternetState::default();
+    browser.open(HERE).await;
+    assert!(!browser.body.contains("IPv6 prefix</dt>"), "nothing where it is not asked for");
+    browser.send(browser.form(MTU).untick("internet.ipv6")).await;
+    assert_eq!(browser.daemon.state().changes, [(Some(0), vec![set("internet.ipv6", "false")])]);
 }
