@@ -164,7 +164,8 @@ pub(super) fn symbol(word: &str) -> u64 {
 fn value(word: &str) -> (u64, u64) {
     let word = word.trim_matches('"');
     if let Some((address, length)) = word.split_once('/') {
-        let address: std::net::Ipv4Addr = address.parse().unwrap();
+        // The model has no IPv6: fields of it are absent, and equal nothing.
+        let Ok(address) = address.parse::<std::net::Ipv4Addr>() else { return (symbol(word), u64::MAX) };
         let mask = u32::MAX << (32 - length.parse::<u32>().unwrap());
         return (u64::from(u32::from(address) & mask), u64::from(mask));
     }
