@@ -31,7 +31,10 @@ const DAMAGES: [(&str, &str); 12] = [
         "sql \"UPDATE revision SET settings = json_object('role', 'king') WHERE id = (SELECT max(id) FROM revision)\"",
     ),
     ("every revision is garbled", "sql \"UPDATE revision SET settings = 'x'\""),
-    ("it comes from a release of the future", "sql \"UPDATE _sqlx_migrations SET version = 99\""),
+    (
+        "it comes from a release of the future",
+        "sql \"UPDATE _sqlx_migrations SET version = 99 WHERE version = 1\"",
+    ),
 ];
 
 /// `sql WORDS`: SQLite's own library, by Python.
