@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Arrows never turn back: `door → login → appliance → {store, sessions → kernel} → {ruleset, services} → settings`, and
-//! `door → selftest → kernel`; [`log`] is used by all, and [`journal`], which stands on `store`, by those from `appliance` on.
+//! `door → {selftest → kernel, tools → appliance}`; [`log`] is used by all, and [`journal`], which stands on `store`, by those from `appliance` on.
 //! [`settings`], [`ruleset`] and [`services`] do no I/O and read no clock. This crate knows no HTTP.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -114,7 +114,7 @@ impl<K: Kernel> Appliance<K> {
             self.look(&mut watched).await.map_err(|e| Refusal::failed(&e))?;
         }
         let Some(Folded { session, flows }) = watched.folded.iter().find(|one| one.session.id == id) else {
-            return Ok("That session has ended already.".to_owned());
+            return Ok("There is no such session: it may have ended already.".to_owned());
         };
         let (IpAddr::V4(client), IpAddr::V4(server), true) =
             (session.device.address, session.server, session.can_end && state.settings.role == Role::Router)

@@ -47,6 +47,7 @@ impl FromStr for Target {
         }
         let label = |label: &str| {
             (1..=63).contains(&label.len())
+                && !label.starts_with('-') // RFC 952
                 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         };
         // A name whose last label is a number is a mistyped address (RFC 1123 section 2.1).
