@@ -9,6 +9,7 @@ mod flow;
 mod forge;
 mod hail;
 mod hold;
+pub mod intrude;
 mod l2tp;
 mod listen;
 mod pptp;
@@ -39,6 +40,7 @@ pub const USAGE: &str = "usage: postern-lab demo [--port PORT] [--claimed]
        postern-lab forge FILE [--hz N] [--again]         sends packets with headers of their own
        postern-lab listen                                tells the lab's packets that are delivered here
        postern-lab dialogue FILE --listen|--call ADDRESS:PORT  TCP, segment by segment
+       postern-lab intrude [--confined] ATTEMPT          what a taken over web process would try
        postern-lab fetch                                 one HTTP exchange, JSON in and out
        postern-lab pptp-server PORT                      takes PPTP calls without PPP, and never stops sending GRE
        postern-lab pptp-call ADDRESS:PORT [--from ADDRESS] [--id N] [--end fin|rst|clear] [--after-ms N]
@@ -61,6 +63,7 @@ pub fn run(name: &str, mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
         "hail" => hail::hail(&mut words)?,
         "pulse" => pulse::pulse(&mut words)?,
         "forge" => forge::forge(&mut words)?,
+        "intrude" => intrude::intrude(&mut words)?,
         "listen" => listen::listen()?,
         "dialogue" => dialogue::dialogue(&mut words)?,
         "torrent" => torrent::torrent(&mut words)?,

@@ -1,5 +1,6 @@
 //! Who the two processes are, and what each of them cannot do.
 
+use lab::tool::intrude::ATTEMPTS;
 use lab::{Lab, PASSWORD};
 
 /// `CAP_NET_BIND_SERVICE`, `CAP_NET_ADMIN`, `CAP_NET_RAW`.
@@ -30,6 +31,34 @@ fn the_daemon_is_not_root_and_has_three_capabilities_and_the_web_process_none() 
     }
     assert_eq!(postern.daemon_status("NoNewPrivs"), "1");
     assert_eq!(postern.web_status("NoNewPrivs"), "1");
+}
+
+#[test]
+fn whoever_takes_over_the_web_process_finds_no_program_no_file_and_no_network() {
+    let lab = Lab::new();
+    let router = lab.router();
+    // What ends the process leaves no word; the rest is refused.
+    let deadly = ["program", "child", "thread", "root"];
+    for attempt in ATTEMPTS {
+        let free = router.run(&["postern-lab", "intrude", attempt]);
+        assert_eq!(free.out.trim(), "\"done\"", "{attempt} proves nothing: {}", free.err);
+        let confined = router.run(&["postern-lab", "intrude", "--confined", attempt]);
+        if deadly.contains(&attempt) {
+            assert_eq!((confined.code, confined.out.trim()), (-1, ""), "{attempt}: {}", confined.err);
+        } else {
+            assert!(
+                ["\"EPERM\"", "\"EACCES\""].contains(&confined.out.trim()),
+                "{attempt}: {}",
+                confined.out
+            );
+        }
+    }
+    // And the real one did the same to itself: both filters, on its only thread, before its first answer.
+    let mut postern = lab.postern_router();
+    postern.start_web(&lab);
+    let fields = ["Seccomp", "Seccomp_filters", "Threads"].map(|field| postern.web_status(field));
+    assert_eq!(fields, ["2", "2", "1"]);
+    assert!(postern.web_said().contains("confined: no program"), "{}", postern.web_said());
 }
 
 #[test]

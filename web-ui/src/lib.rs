@@ -12,6 +12,7 @@
 
 pub mod assets;
 pub mod chart;
+pub mod confine;
 pub mod daemon;
 pub mod error;
 pub mod form;

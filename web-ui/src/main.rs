@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use postern::door::{self, client};
 use postern::log;
-use postern_web::{Config, app, serve};
+use postern_web::{Config, app, confine, serve};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -80,6 +80,8 @@ async fn run(asked: Asked) -> std::io::Result<()> {
     let app = app(Arc::new(client::Door::new(socket)), &config);
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
+    // Everything is open that ever will be, and nobody has been answered yet: no task runs before the next await.
+    confine::confine();
     let stop = async {
         tokio::select! {
             _ = terminated.recv() => {}
