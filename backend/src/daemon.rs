@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postern::appliance::{Appliance, Folders, Options, TRIAL, memory, reset};
+use postern::certificate::Certificates;
 use postern::door::server::{Ended, Server};
 use postern::journal::{By, JournalKind};
 use postern::kernel::linux::Linux;
@@ -85,7 +86,7 @@ pub async fn run(state: &Path, door: &Path) -> Result<Ended, String> {
     if group.is_none() {
         log::warning(&format!("there is no group {WEB_GROUP}: the web process cannot reach the door"));
     }
-    let server = Server::new(appliance.clone(), logins).serve(door, group);
+    let server = Server::new(appliance.clone(), logins, Certificates::of(state)).serve(door, group);
     let ended = tokio::select! {
         served = server => served.map_err(|e| format!("cannot make the door in {}: {e}", door.display())),
         () = told_to_end() => Ok(Ended::Stopped),

@@ -17,6 +17,7 @@
 
 pub mod appliance;
 pub mod backup;
+pub mod certificate;
 pub mod clock;
 pub mod diagnosis;
 pub mod door;

@@ -5,6 +5,7 @@ use std::future::pending;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
+use postern::door::client::Handed;
 use postern::door::messages::{JournalKind, RevisionState, Rules, Trial};
 use postern::settings::Role;
 use postern_web::{Config, app, serve};
@@ -78,7 +79,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("http://{}", listener.local_addr()?);
     let config = Config { listen: Some(listener.local_addr()?), ..Config::default() };
     let (give, take) = tokio::sync::mpsc::channel(1);
-    give.send(vec![listener]).await?;
-    serve::serve(app(Arc::new(daemon), &config), take, false, serve::Limits::default(), pending()).await;
+    give.send(Handed { listeners: vec![listener], https: None }).await?;
+    let app = app(Arc::new(daemon), &config);
+    serve::serve(app, config.https, take, false, serve::Limits::default(), pending()).await;
     Ok(())
 }

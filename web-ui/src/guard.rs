@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{self, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use axum::http::header::{self, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderName, LOCATION, ORIGIN};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -19,6 +19,7 @@ use crate::error::Problem;
 use crate::form::{Fields, parse};
 use crate::login::Login;
 use crate::pages::backup;
+use crate::serve::Peer;
 use crate::{App, view};
 
 /// Longest form in bytes.
@@ -77,9 +78,64 @@ pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> R
     if !is_ours(&request, greeting.hosts.iter().chain(app.hosts.iter())) {
         return Problem::Host.into_response();
     }
+    if let Some(elsewhere) = to_https(&request, app.https.load(Ordering::Relaxed)) {
+        return elsewhere;
+    }
     app.logins.set_idle_minutes(greeting.idle_minutes);
     request.extensions_mut().insert(greeting);
     next.run(request).await
+}
+
+/// While HTTPS is on, plain HTTP only leads there: no page, no form is read, no cookie. Not on the listener of `--listen`,
+/// which has no HTTPS beside it.
+fn to_https(request: &Request, port: u16) -> Option<Response> {
+    let peer = request.extensions().get::<Peer>()?;
+    if port == 0 || peer.secure || !peer.handed_over {
+        return None;
+    }
+    // The Host is one of ours: `gate` has looked.
+    let host = request.headers().get(HOST)?.to_str().ok()?;
+    let name = match host.strip_prefix('[') {
+        Some(rest) => format!("[{}]", rest.split_once(']')?.0),
+        None => host.split(':').next()?.to_owned(),
+    };
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let at = if port == 443 { String::new() } else { format!(":{port}") };
+    // 303: what was posted in the clear is not sent a second time. And not for ever, for HTTPS can be switched off.
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    let to = HeaderValue::from_str(&format!("https://{name}{at}{path}")).ok()?;
+    response.headers_mut().insert(LOCATION, to);
+    // The listeners may be others by then.
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    Some(response)
+}
+
+/// Begins the name of a cookie that a browser takes only from HTTPS, for this host and every path (RFC 6265bis, 4.1.3.2).
+const HOST_ONLY: &str = "__Host-";
+
+/// Over HTTPS every cookie of ours is called `__Host-…` and is Secure; inside, its name is the plain one. A cookie that was
+/// planted over plain HTTP has another name and is not seen.
+pub async fn cookies(mut request: Request, next: Next) -> Response {
+    if !request.extensions().get::<Peer>().is_some_and(|peer| peer.secure) {
+        return next.run(request).await;
+    }
+    let given = request.headers().get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let ours: Vec<&str> =
+        given.flat_map(|all| all.split(';')).filter_map(|pair| pair.trim().strip_prefix(HOST_ONLY)).collect();
+    let ours = HeaderValue::from_str(&ours.join("; "));
+    request.headers_mut().remove(header::COOKIE);
+    if let Ok(ours) = ours {
+        request.headers_mut().insert(header::COOKIE, ours);
+    }
+    let mut response = next.run(request).await;
+    let set: Vec<HeaderValue> = response.headers().get_all(header::SET_COOKIE).iter().cloned().collect();
+    response.headers_mut().remove(header::SET_COOKIE);
+    for cookie in set.iter().filter_map(|cookie| cookie.to_str().ok()) {
+        if let Ok(cookie) = HeaderValue::from_str(&format!("{HOST_ONLY}{cookie}; Secure")) {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+    }
+    response
 }
 
 async fn greeting(app: &App) -> Result<Greeting, Problem> {
@@ -152,7 +208,8 @@ pub async fn forms(State(app): State<App>, session: Session, request: Request, n
 
 async fn verified(app: &App, session: &Session, parts: &Parts, body: Body) -> Result<Fields, Problem> {
     let headers = &parts.headers;
-    if !same_origin(headers) || !is_form(headers) {
+    let secure = parts.extensions.get::<Peer>().is_some_and(|peer| peer.secure);
+    if !same_origin(headers, secure) || !is_form(headers) {
         return Err(Problem::Foreign);
     }
     let login = Login::of(session).await;
@@ -183,15 +240,14 @@ async fn verified(app: &App, session: &Session, parts: &Parts, body: Body) -> Re
 
 /// A browser says where a form came from; it must be our own page. A client that says neither is no browser, and the
 /// token decides.
-fn same_origin(headers: &HeaderMap) -> bool {
+fn same_origin(headers: &HeaderMap, secure: bool) -> bool {
     let text = |name| headers.get(name).map(|v: &HeaderValue| v.to_str().unwrap_or("?"));
     let site =
         text(HeaderName::from_static("sec-fetch-site")).is_none_or(|s| matches!(s, "same-origin" | "none"));
     let host = text(HOST).unwrap_or_default();
+    let ours = if secure { "https" } else { "http" };
     let origin = text(ORIGIN).is_none_or(|origin| {
-        origin
-            .split_once("://")
-            .is_some_and(|(scheme, rest)| matches!(scheme, "http" | "https") && rest == host)
+        origin.split_once("://").is_some_and(|(scheme, rest)| scheme == ours && rest == host)
     });
     site && origin
 }

@@ -2,8 +2,8 @@
 //! no file, no program, no capability.
 //!
 //! ```text
-//!  browser ─▶ serve ─▶ headers ─▶ rescue ─▶ gate ─▶ logins ─▶ forms ─▶ route ─▶ inside ─▶ page ─▶ daemon
-//!             (limits) (always)   (panics)  (Host)  (cookie)  (token)          (login)
+//!  browser ─▶ serve ─▶ headers ─▶ rescue ─▶ gate ─▶ cookies ─▶ logins ─▶ forms ─▶ route ─▶ inside ─▶ page ─▶ daemon
+//!             (limits) (always)   (panics)  (Host)  (HTTPS)   (cookie)  (token)          (login)
 //! ```
 //!
 //! Everything left of `page` stands in the way of every request; a page cannot opt out of it.
@@ -115,11 +115,13 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// A form must have arrived after so long.
     pub body_timeout: Duration,
+    /// Told by [`serve::serve`].
+    pub https: serve::HttpsPort,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: None, body_timeout: Duration::from_secs(10) }
+        Self { listen: None, body_timeout: Duration::from_secs(10), https: serve::HttpsPort::default() }
     }
 }
 
@@ -134,6 +136,8 @@ pub struct App {
     pub hosts: Arc<[String]>,
     /// See [`Config::body_timeout`].
     pub body_timeout: Duration,
+    /// See [`Config::https`].
+    pub https: serve::HttpsPort,
     /// The daemon did not answer last time.
     silent: Arc<AtomicBool>,
 }
@@ -153,6 +157,7 @@ impl App {
             logins: Logins::default(),
             hosts: hosts.into(),
             body_timeout: config.body_timeout,
+            https: config.https.clone(),
             silent: Arc::default(),
         }
     }
@@ -200,7 +205,7 @@ fn guarded(routes: Vec<Route>, app: App) -> Router {
         };
         router = router.route(route.path, on);
     }
-    // HTTPS comes later; then the cookie is Secure there.
+    // `guard::cookies` makes it Secure over HTTPS.
     let logins = SessionManagerLayer::new(app.logins.clone())
         .with_name(login::COOKIE)
         .with_same_site(SameSite::Strict)
@@ -211,6 +216,7 @@ fn guarded(routes: Vec<Route>, app: App) -> Router {
         .method_not_allowed_fallback(async || Problem::Method)
         .layer(from_fn_with_state(app.clone(), guard::forms))
         .layer(logins)
+        .layer(from_fn(guard::cookies))
         .layer(from_fn_with_state(app.clone(), guard::gate))
         .layer(from_fn(error::rescue))
         .layer(from_fn(guard::headers))

@@ -72,7 +72,8 @@ async fn run(asked: Asked) -> std::io::Result<()> {
             let listener = std::net::TcpListener::bind(address)?;
             log::info(&format!("the pages are at http://{}", listener.local_addr()?));
             // The channel was just made and holds one.
-            give.try_send(vec![listener]).map_err(std::io::Error::other)?;
+            let alone = client::Handed { listeners: vec![listener], https: None };
+            give.try_send(alone).map_err(std::io::Error::other)?;
         }
         None => drop(tokio::spawn(client::listen(socket.clone(), give))),
     }
@@ -88,6 +89,6 @@ async fn run(asked: Asked) -> std::io::Result<()> {
             _ = interrupted.recv() => {}
         }
     };
-    serve::serve(app, take, asked.listen.is_none(), serve::Limits::default(), stop).await;
+    serve::serve(app, config.https, take, asked.listen.is_none(), serve::Limits::default(), stop).await;
     Ok(())
 }

@@ -1,10 +1,13 @@
 //! The accept loop. Our own, because `axum::serve` never closes a connection with half a header and has no limits.
 
 mod places;
+mod tls;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -12,11 +15,14 @@ use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use postern::door::client::Handed;
 use postern::log;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use places::{Place, Places};
@@ -30,6 +36,8 @@ pub struct Peer {
     pub since: Instant,
     /// The listener came from the daemon, not from `--listen`.
     pub handed_over: bool,
+    /// By HTTPS.
+    pub secure: bool,
 }
 
 /// How much one visitor, and all of them, may hold.
@@ -57,26 +65,40 @@ const HEAD: usize = 16 * 1024;
 /// An answer that is on its way at the end may take so long.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// The port that plain HTTP leads to; 0: HTTPS is off, and plain HTTP shows the pages.
+pub type HttpsPort = Arc<AtomicU16>;
+
 /// Serves `app` on whichever listeners came last, until `stop`. New listeners replace the old ones; connections live on.
 pub async fn serve(
     app: Router,
-    mut listeners: mpsc::Receiver<Vec<std::net::TcpListener>>,
+    https: HttpsPort,
+    mut handed: mpsc::Receiver<Handed>,
     handed_over: bool,
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) {
     let (stopping, stopped) = watch::channel(());
-    let host = Host { app, limits, handed_over, places: Places::default(), stopped };
+    let host = Host { app, limits, handed_over, tls: None, places: Places::default(), stopped };
     let mut accepting = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
         tokio::select! {
-            Some(new) = listeners.recv() => {
+            Some(new) = handed.recv() => {
+                let tls = new.https.as_ref().and_then(|https| {
+                    let acceptor = tls::acceptor(&https.certificate);
+                    acceptor.inspect_err(|e| log::warning(&format!("HTTPS cannot be served: {e}"))).ok()
+                });
+                // What cannot be served is not led to: plain HTTP goes on, so that the owner is not locked out.
+                let secure = new.https.filter(|_| tls.is_some()).map(|https| https.port);
                 // Dropping an accept loop between two accepts loses no connection: see `accept`.
                 accepting.shutdown().await;
-                for listener in new {
+                https.store(secure.unwrap_or(0), Ordering::Relaxed);
+                for listener in new.listeners {
                     match adopt(listener) {
-                        Ok(listener) => { accepting.spawn(accept(listener, host.clone())); }
+                        Ok((listener, port)) => {
+                            let tls = tls.clone().filter(|_| secure == Some(port));
+                            accepting.spawn(accept(listener, Host { tls, ..host.clone() }));
+                        }
                         Err(e) => log::warning(&format!("a listener could not be used: {e}")),
                     }
                 }
@@ -91,9 +113,11 @@ pub async fn serve(
     let _ = timeout(GRACE, stopping.closed()).await;
 }
 
-fn adopt(listener: std::net::TcpListener) -> std::io::Result<TcpListener> {
+/// With its port.
+fn adopt(listener: std::net::TcpListener) -> std::io::Result<(TcpListener, u16)> {
     listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
+    let port = listener.local_addr()?.port();
+    Ok((TcpListener::from_std(listener)?, port))
 }
 
 /// What an accept loop and a connection need.
@@ -102,6 +126,8 @@ struct Host {
     app: Router,
     limits: Limits,
     handed_over: bool,
+    /// None: plain HTTP.
+    tls: Option<TlsAcceptor>,
     places: Places,
     stopped: watch::Receiver<()>,
 }
@@ -123,8 +149,27 @@ async fn accept(listener: TcpListener, host: Host) {
 
 async fn connection(stream: TcpStream, address: SocketAddr, host: Host, place: Place) {
     let _ = stream.set_nodelay(true);
-    let Host { app, limits, handed_over, mut stopped, .. } = host;
-    let peer = Peer { address, since: Instant::now(), handed_over };
+    let Some(tls) = host.tls.clone() else { return converse(stream, address, host, place).await };
+    let mut stopped = host.stopped.clone();
+    // Whoever shakes hands is waiting for nothing of ours: the same time as for a head, and the place may be taken back.
+    let shaken = tokio::select! {
+        shaken = timeout(host.limits.header, tls.accept(stream)) => shaken,
+        () = place.wanted_back() => return,
+        _ = stopped.changed() => return,
+    };
+    // An error is the visitor's: he hung up, was too slow, does not trust us yet, or does not speak TLS.
+    if let Ok(Ok(stream)) = shaken {
+        converse(stream, address, host, place).await;
+    }
+}
+
+/// The requests of one connection.
+async fn converse<S>(stream: S, address: SocketAddr, host: Host, place: Place)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let Host { app, limits, handed_over, tls, mut stopped, .. } = host;
+    let peer = Peer { address, since: Instant::now(), handed_over, secure: tls.is_some() };
     let busy = place.busy();
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let working = busy.work();

@@ -151,7 +151,10 @@ mod tests {
         ] {
             assert_eq!(value(key, words), said, "{key}");
         }
-        assert_eq!(setting("access.https"), "Serve the admin page over HTTPS too");
+        assert_eq!(
+            setting("access.https"),
+            "Serve the admin page over HTTPS; plain HTTP then only leads there"
+        );
         assert_eq!(setting("no.such.key"), "no.such.key");
     }
 }

@@ -179,7 +179,16 @@ pub(super) fn differences(wanted: &Network, found: &Network) -> Vec<String> {
 /// Role router: the LAN address. Role unset: every private address the box has, so that a headless one can be
 /// claimed. Never an address of the internet.
 pub(super) fn admin_addresses(settings: &Settings, links: &[SeenLink]) -> Vec<SocketAddr> {
-    let port = settings.access.port.number();
+    let access = &settings.access;
+    let https = access.https.then(|| access.https_port.number());
+    let mut all = Vec::new();
+    for port in [Some(access.port.number()), https].into_iter().flatten() {
+        all.extend(at_port(settings, links, port));
+    }
+    all
+}
+
+fn at_port(settings: &Settings, links: &[SeenLink], port: u16) -> Vec<SocketAddr> {
     if settings.role == Role::Router {
         return vec![SocketAddr::from((settings.local_network.address.address(), port))];
     }

@@ -67,6 +67,9 @@ pub struct Status {
     pub throughput: Vec<Sample>,
     /// Devices that tried what is refused, within the last ten minutes; the newest first, at most 20.
     pub attempts: Vec<Attempt>,
+    /// As in [`Greeting`](crate::door::messages::Greeting).
+    #[serde(default)]
+    pub fingerprint: Option<String>,
     /// Things the owner should know, in words.
     pub notices: Vec<String>,
 }
@@ -229,6 +232,7 @@ impl<K: Kernel> Appliance<K> {
         notices.extend(weakened(&state.settings, &clock));
         notices.extend(self.conflicts());
         Status {
+            fingerprint: None,
             revision: state.revision,
             role: state.settings.role,
             trial: state.trial.as_ref().map(|trial| Trial {

@@ -161,6 +161,9 @@ fn in_words(status: &Status) -> String {
     for attempt in &status.attempts {
         line("tried", &attempt.sentence());
     }
+    if let Some(fingerprint) = &status.fingerprint {
+        line("certificate", &format!("for HTTPS, SHA-256 {fingerprint}"));
+    }
     for notice in &status.notices {
         line("notice", notice);
     }

@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
-use super::messages::{Call, Hello, Request, Response, VERSION};
+use super::messages::{Call, Hello, Https, Request, Response, VERSION};
 use super::{FrameError, descriptors, frame};
 
 /// How long an answer may take. An apply waits for nft (20 s at most), and there can be one before ours.
@@ -86,9 +86,18 @@ async fn connect(path: &Path) -> Result<UnixStream, DoorError> {
     Ok(stream)
 }
 
+/// What the daemon has handed over.
+#[derive(Debug)]
+pub struct Handed {
+    /// Where to listen.
+    pub listeners: Vec<TcpListener>,
+    /// What those on its port speak; none: all speak plain HTTP.
+    pub https: Option<Https>,
+}
+
 /// Receives the admin page's listening sockets from the daemon, for ever: at once, and again whenever they change.
 /// When the daemon goes away the last ones stay; ends only when nobody takes them any more.
-pub async fn listen(path: PathBuf, take: mpsc::Sender<Vec<TcpListener>>) {
+pub async fn listen(path: PathBuf, take: mpsc::Sender<Handed>) {
     while !take.is_closed() {
         // Why it ended does not matter: the daemon is away or going, and is asked again.
         let _ = listen_once(&path, &take).await;
@@ -96,13 +105,17 @@ pub async fn listen(path: PathBuf, take: mpsc::Sender<Vec<TcpListener>>) {
     }
 }
 
-async fn listen_once(path: &Path, take: &mpsc::Sender<Vec<TcpListener>>) -> Result<(), DoorError> {
+async fn listen_once(path: &Path, take: &mpsc::Sender<Handed>) -> Result<(), DoorError> {
     let mut stream = connect(path).await?;
     let call = Call { ticket: None, source: None, attended: false, request: Request::Listen };
     frame::write(&mut stream, &call).await?;
     loop {
-        let (_, listeners): (Response, _) = descriptors::receive(&mut stream, frame::ANSWER).await?;
-        if take.send(listeners).await.is_err() {
+        let (answer, listeners): (Response, _) = descriptors::receive(&mut stream, frame::ANSWER).await?;
+        let https = match answer {
+            Response::Listeners { https, .. } => https,
+            _ => None,
+        };
+        if take.send(Handed { listeners, https }).await.is_err() {
             return Ok(());
         }
     }

@@ -33,7 +33,7 @@ impl Listeners {
             }
             match open(address) {
                 Ok(listener) => {
-                    log::info(&format!("the admin page is at http://{address}/"));
+                    log::info(&format!("the admin page listens at {address}"));
                     self.refused.remove(&address);
                     self.open.insert(address, listener);
                     changed = true;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::Certificate;
 use crate::settings::Settings;
 
 pub use super::guarded::RESET_WORD;
@@ -348,7 +349,18 @@ pub enum Response {
     Listeners {
         /// Where they listen.
         addresses: Vec<SocketAddr>,
+        /// What those on its port speak; none: all speak plain HTTP.
+        https: Option<Https>,
     },
+}
+
+/// The listeners on this port speak TLS with this certificate, and all others lead to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Https {
+    /// `access.https_port`.
+    pub port: u16,
+    /// With its key.
+    pub certificate: Certificate,
 }
 
 /// What anybody on the local network may know before logging in.
@@ -360,6 +372,9 @@ pub struct Greeting {
     pub hosts: Vec<String>,
     /// A login ends after so many idle minutes.
     pub idle_minutes: u16,
+    /// SHA-256 of the certificate for HTTPS, on or off, as browsers show it; none: it could not be made.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
 }
 
 /// The newest self-test.

@@ -14,10 +14,11 @@ use super::descriptors;
 use super::frame::{self, FrameError};
 use super::listeners::Listeners;
 use super::messages::{
-    Call, Greeting, Hello, LiveLogin, MAX_IMPORT, Refusal, RefusalKind, Request, Response, VERSION,
+    Call, Greeting, Hello, Https, LiveLogin, MAX_IMPORT, Refusal, RefusalKind, Request, Response, VERSION,
 };
 use super::selftest::SelfTests;
 use crate::appliance::{Appliance, Author, Imported};
+use crate::certificate::{Certificate, Certificates};
 use crate::journal::{By, Journal, JournalKind};
 use crate::kernel::Kernel;
 use crate::log;
@@ -58,6 +59,7 @@ pub struct Server<K> {
     pub(super) appliance: Arc<Appliance<K>>,
     pub(super) logins: Logins,
     tools: Tools,
+    certificates: Certificates,
     listeners: Mutex<Listeners>,
     self_tests: SelfTests,
     /// Counts up when the listeners have changed.
@@ -66,12 +68,13 @@ pub struct Server<K> {
 }
 
 impl<K: Kernel> Server<K> {
-    /// For this box and its logins.
-    pub fn new(appliance: Arc<Appliance<K>>, logins: Logins) -> Arc<Self> {
+    /// For this box, its logins and its certificate.
+    pub fn new(appliance: Arc<Appliance<K>>, logins: Logins, certificates: Certificates) -> Arc<Self> {
         Arc::new(Self {
             appliance,
             logins,
             tools: Tools::default(),
+            certificates,
             listeners: Mutex::default(),
             self_tests: SelfTests::default(),
             listening: watch::Sender::new(0),
@@ -171,14 +174,18 @@ impl<K: Kernel> Server<K> {
     /// Sends the listening sockets now and whenever they change, until the web process goes.
     async fn hand_over(&self, mut stream: UnixStream) -> Result<(), FrameError> {
         let mut listening = self.listening.subscribe();
+        let mut renamed = self.certificates.renamed();
         loop {
             listening.borrow_and_update();
+            renamed.borrow_and_update();
             // Copies: a web process that does not read must not hold up the others.
             let (addresses, sockets) = self.listeners.lock().await.copies()?;
             let sockets: Vec<&std::net::TcpListener> = sockets.iter().collect();
-            descriptors::send(&mut stream, &Response::Listeners { addresses }, &sockets).await?;
+            let https = self.https().await;
+            descriptors::send(&mut stream, &Response::Listeners { addresses, https }, &sockets).await?;
             tokio::select! {
                 changed = listening.changed() => if changed.is_err() { return Ok(()) },
+                changed = renamed.changed() => if changed.is_err() { return Ok(()) },
                 // The web process has nothing to say here: whatever is readable is its end.
                 _ = stream.readable() => return Ok(()),
             }
@@ -272,6 +279,7 @@ impl<K: Kernel> Server<K> {
             }
             Request::Status => {
                 let mut status = self.appliance.status().await;
+                status.fingerprint = self.certificate().await.map(|it| it.fingerprint());
                 status.notices.extend(self.logins.notices());
                 Ok(Response::Status(Box::new(status)))
             }
@@ -422,7 +430,29 @@ impl<K: Kernel> Server<K> {
             claimed: self.logins.claimed().await?,
             hosts,
             idle_minutes: settings.access.idle_minutes.minutes(),
+            fingerprint: self.certificate().await.map(|it| it.fingerprint()),
         }))
+    }
+
+    /// For the names of the settings, and not for whatever address the box has now: so the owner of a new box has seen at
+    /// the claim what he meets when HTTPS is on.
+    async fn certificate(&self) -> Option<Certificate> {
+        let (_, settings) = self.appliance.settings();
+        let name = settings.system.name.to_string();
+        let address = settings.local_network.address.address().to_string();
+        let names = [format!("{name}.{}", settings.local_network.domain), name, address];
+        let made = self.certificates.certificate(&names).await;
+        made.inspect_err(|error| log::warning(&error.to_string())).ok()
+    }
+
+    /// None: HTTPS is off, or has no certificate. Then plain HTTP goes on, so that the owner is not locked out.
+    async fn https(&self) -> Option<Https> {
+        let (_, settings) = self.appliance.settings();
+        let port = settings.access.https_port.number();
+        match settings.access.https {
+            true => Some(Https { port, certificate: self.certificate().await? }),
+            false => None,
+        }
     }
 }
 

@@ -1,11 +1,5 @@
 //! What this release stores but cannot do yet. A value is refused only where it would have an effect, so that a
 //! document written for a later release can be read, edited and kept.
-//!
-//! Stored without effect in this release, whatever the value, and therefore accepted:
-//!
-//! | key | until it is built |
-//! |---|---|
-//! | `access.https_port` | kept |
 
 use super::{FieldError, Role, Settings};
 
@@ -18,11 +12,6 @@ impl Settings {
                 missing.push(FieldError::new(key, message));
             }
         };
-        when(
-            self.access.https,
-            "access.https",
-            "HTTPS is not built yet: this release serves the admin page over HTTP.",
-        );
         let companion = "The companion role is not built yet: this release can only be the whole router.";
         when(self.role == Role::Companion, "role", companion);
         if self.role == Role::Router {
@@ -57,14 +46,13 @@ mod tests {
     fn what_has_no_effect_is_accepted() {
         assert_eq!(refused(&Settings::default()), [""; 0]);
         assert_eq!(refused(&router()), [""; 0]);
-        let mut kept = Settings { role: Role::Unset, ..filled() };
-        kept.access.https = false;
+        let kept = Settings { role: Role::Unset, ..filled() };
         assert_eq!(refused(&kept), [""; 0], "no role, no effect");
     }
 
     #[test]
     fn what_would_have_an_effect_is_refused_beside_its_key() {
-        for (key, value) in [("role", "companion"), ("helpers.sane", "true"), ("access.https", "true")] {
+        for (key, value) in [("role", "companion"), ("helpers.sane", "true")] {
             let mut settings = router();
             set(&mut settings, key, value).unwrap();
             assert_eq!(refused(&settings), [key]);

@@ -30,6 +30,7 @@ struct AccessPage {
     now: String,
     datetime: String,
     uptime: String,
+    fingerprint: Option<String>,
     notice: Option<String>,
 }
 
@@ -44,6 +45,10 @@ pub struct AccessForm {
     timezone: String,
     #[serde(rename = "access.port")]
     port: String,
+    #[serde(rename = "access.https", default)]
+    https: String,
+    #[serde(rename = "access.https_port")]
+    https_port: String,
     #[serde(rename = "access.idle_minutes")]
     idle: String,
 }
@@ -53,6 +58,8 @@ impl Edit for AccessForm {
         ("system.name", "Name"),
         ("system.timezone", "Time zone"),
         ("access.port", "Port of this page"),
+        ("access.https", "HTTPS"),
+        ("access.https_port", "Port for HTTPS"),
         ("access.idle_minutes", "Idle minutes"),
     ];
 
@@ -63,6 +70,8 @@ impl Edit for AccessForm {
             name: get("system.name"),
             timezone: get("system.timezone"),
             port: get("access.port"),
+            https: get("access.https"),
+            https_port: get("access.https_port"),
             idle: get("access.idle_minutes"),
         }
     }
@@ -76,6 +85,9 @@ impl Edit for AccessForm {
             "system.name" => &self.name,
             "system.timezone" => &self.timezone,
             "access.port" => &self.port,
+            // A box that is not ticked is not sent.
+            "access.https" => return (self.https == "true").to_string(),
+            "access.https_port" => &self.https_port,
             _ => &self.idle,
         };
         typed.trim().to_owned()
@@ -113,6 +125,7 @@ impl AccessPage {
             now: status.clock.say(status.clock.now),
             datetime: words::datetime(status.clock.now),
             uptime: words::span(status.uptime_seconds),
+            fingerprint: status.fingerprint.clone(),
             notice: status.clock.notice(),
         }
     }

@@ -22,6 +22,7 @@ use crate::view::{self, html, see_other};
 struct ClaimPage {
     token: String,
     code: String,
+    fingerprint: Option<String>,
     errors: Errors,
     error: bool,
 }
@@ -40,13 +41,21 @@ pub async fn show(Extension(greeting): Extension<Greeting>, headers: HeaderMap) 
     if greeting.claimed {
         return see_other("/login");
     }
-    page(StatusCode::OK, &headers, String::new(), Errors::default())
+    page(StatusCode::OK, &headers, &greeting, String::new(), Errors::default())
 }
 
-fn page(status: StatusCode, headers: &HeaderMap, code: String, errors: Errors) -> Response {
+fn page(
+    status: StatusCode,
+    headers: &HeaderMap,
+    greeting: &Greeting,
+    code: String,
+    errors: Errors,
+) -> Response {
     let token = view::visitor_token(headers);
     let error = !errors.0.is_empty();
-    view::with_visitor_token(html(status, &ClaimPage { token: token.clone(), code, errors, error }), &token)
+    let fingerprint = greeting.fingerprint.clone();
+    let page = ClaimPage { token: token.clone(), code, fingerprint, errors, error };
+    view::with_visitor_token(html(status, &page), &token)
 }
 
 /// Claims the box and logs in.
@@ -60,7 +69,8 @@ pub async fn save(
     if greeting.claimed {
         return Ok(see_other("/login"));
     }
-    let again = |status, errors| Ok(page(status, &parts.headers, form.code.clone(), Errors(errors)));
+    let again =
+        |status, errors| Ok(page(status, &parts.headers, &greeting, form.code.clone(), Errors(errors)));
     if form.password != form.repeat {
         let message = "The two passwords differ. Type the new password twice.";
         return again(StatusCode::UNPROCESSABLE_ENTITY, vec![FieldError::new("repeat", message)]);

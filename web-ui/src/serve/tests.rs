@@ -10,7 +10,7 @@ use super::*;
 /// A server of one page, with short limits, on its own listener.
 struct Server {
     address: SocketAddr,
-    listeners: mpsc::Sender<Vec<std::net::TcpListener>>,
+    listeners: mpsc::Sender<Handed>,
     stop: oneshot::Sender<()>,
     ended: JoinHandle<()>,
 }
@@ -19,15 +19,16 @@ async fn server(limits: Limits) -> Server {
     let app = Router::new().route("/", get(async || "hello"));
     let (listeners, take) = mpsc::channel(1);
     let (stop, stopped) = oneshot::channel::<()>();
-    let ended = tokio::spawn(serve(app, take, true, limits, async { drop(stopped.await) }));
+    let ended =
+        tokio::spawn(serve(app, HttpsPort::default(), take, true, limits, async { drop(stopped.await) }));
     let address = hand_over(&listeners).await;
     Server { address, listeners, stop, ended }
 }
 
-async fn hand_over(listeners: &mpsc::Sender<Vec<std::net::TcpListener>>) -> SocketAddr {
+async fn hand_over(listeners: &mpsc::Sender<Handed>) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    listeners.send(vec![listener]).await.unwrap();
+    listeners.send(Handed { listeners: vec![listener], https: None }).await.unwrap();
     address
 }
 

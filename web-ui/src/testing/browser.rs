@@ -72,7 +72,7 @@ impl Browser {
             daemon,
             app,
             host: "192.168.1.1".into(),
-            peer: Peer { address, since: Instant::now(), handed_over: true },
+            peer: Peer { address, since: Instant::now(), handed_over: true, secure: false },
             cookies: BTreeMap::new(),
             path: String::new(),
             status: StatusCode::OK,
@@ -149,7 +149,7 @@ impl Browser {
     pub async fn post(&mut self, path: &str, body: impl Into<Body>) {
         let request = Request::post(path)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(ORIGIN, format!("http://{}", self.host))
+            .header(ORIGIN, format!("{}://{}", if self.peer.secure { "https" } else { "http" }, self.host))
             .header("sec-fetch-site", "same-origin")
             .body(body.into())
             .unwrap();

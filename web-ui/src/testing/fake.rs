@@ -385,6 +385,7 @@ impl State {
         };
         let unset = self.role == Role::Unset;
         Status {
+            fingerprint: Some("AB:CD".into()),
             revision: self.revision(),
             role: self.role,
             trial: self.trial.clone(),
@@ -455,6 +456,7 @@ impl Daemon for Fake {
         }
         Ok(match call.request {
             Request::Greeting => Response::Greeting(Greeting {
+                fingerprint: Some("AB:CD".into()),
                 claimed: state.claimed,
                 hosts: vec!["192.168.1.1".into(), "postern.home.arpa".into(), "127.0.0.1".into()],
                 idle_minutes: 10,

@@ -277,3 +277,70 @@ fn never_ending() -> Body {
     }
     Body::new(Never)
 }
+
+#[tokio::test]
+async fn while_https_is_on_plain_http_only_leads_there() {
+    let config = Config::default();
+    let daemon = Arc::new(Fake::claimed());
+    let mut browser = Browser::with_app(crate::app(daemon.clone(), &config), daemon);
+    browser.open("/login").await;
+    assert_eq!(browser.status, StatusCode::OK, "it is off");
+    let form = browser.form("password").set("password", super::fake::PASSWORD);
+    for (port, at) in [(443, "https://192.168.1.1"), (8443, "https://192.168.1.1:8443")] {
+        config.https.store(port, std::sync::atomic::Ordering::Relaxed);
+        browser.host = "192.168.1.1:8080".into();
+        for path in ["/", "/login?why=ended", "/static/style.css", "/no/such/page"] {
+            browser.exchange(Request::get(path).body(Body::empty()).unwrap()).await;
+            assert_eq!(browser.status, StatusCode::SEE_OTHER, "{path}");
+            assert_eq!(browser.headers[LOCATION], format!("{at}{path}"));
+            assert!(!browser.headers.contains_key(SET_COOKIE), "{path}");
+        }
+    }
+    // The right password in the clear opens nothing.
+    let request = Request::post("/login").header(CONTENT_TYPE, FORM).body(Body::from(form.body())).unwrap();
+    browser.exchange(request).await;
+    assert_eq!(
+        (browser.status, &browser.headers[LOCATION]),
+        (StatusCode::SEE_OTHER, &"https://192.168.1.1:8443/login".parse().unwrap())
+    );
+    assert!(browser.daemon.state().tickets.is_empty(), "somebody is logged in");
+    // A foreign name is led nowhere; what came by --listen stays.
+    browser.host = "evil.example".into();
+    browser.exchange(Request::get("/").body(Body::empty()).unwrap()).await;
+    assert_eq!(browser.status, StatusCode::MISDIRECTED_REQUEST);
+    browser.host = "192.168.1.1".into();
+    browser.peer.handed_over = false;
+    browser.open("/login").await;
+    assert_eq!(browser.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn over_https_every_cookie_is_host_only_and_a_planted_one_is_not_seen() {
+    let mut browser = Browser::before(Fake::claimed());
+    browser.peer.secure = true;
+    browser.open("/login").await;
+    browser.send(browser.form("password").set("password", super::fake::PASSWORD)).await;
+    assert_eq!(browser.status, StatusCode::OK, "{}", browser.body);
+    let names: Vec<&str> = browser.cookies.keys().map(String::as_str).collect();
+    assert!(
+        names.contains(&"__Host-postern") && names.iter().all(|name| name.starts_with("__Host-")),
+        "{names:?}"
+    );
+    // The same value under the name that plain HTTP can set.
+    let value = browser.cookies.remove("__Host-postern").unwrap();
+    browser.cookies.insert("postern".into(), value.clone());
+    browser.exchange(Request::get("/").body(Body::empty()).unwrap()).await;
+    assert_eq!(browser.status, StatusCode::SEE_OTHER, "a planted cookie is a login");
+    browser.cookies.insert("__Host-postern".into(), value);
+    browser.exchange(Request::get("/").body(Body::empty()).unwrap()).await;
+    assert_eq!(browser.status, StatusCode::OK);
+    // A page of the same host, but in the clear, is a foreign one.
+    let form = browser.form("token");
+    for (origin, wanted) in
+        [("http://192.168.1.1", StatusCode::FORBIDDEN), ("https://192.168.1.1", StatusCode::SEE_OTHER)]
+    {
+        let request = Request::post("/logout").header(CONTENT_TYPE, FORM).header(ORIGIN, origin);
+        browser.exchange(request.body(Body::from(form.body())).unwrap()).await;
+        assert_eq!(browser.status, wanted, "{origin}");
+    }
+}

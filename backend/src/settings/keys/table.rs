@@ -112,7 +112,7 @@ pub const ALL: &[Key] = &[
         "IPsec from the internet over IPv6: as RFC 6092 says, or strict: only what was asked for."
     ),
     key!(access.port, "TCP port of the admin page on the local network."),
-    key!(access.https, "Serve the admin page over HTTPS too."),
+    key!(access.https, "Serve the admin page over HTTPS; plain HTTP then only leads there."),
     key!(access.https_port, "TCP port of the admin page over HTTPS."),
     key!(access.idle_minutes, "A login ends after so many idle minutes, 1 to 60."),
     key!(system.name, "Name of this box."),
