@@ -1,6 +1,8 @@
 //! From what was seen to the verdict. First what concerns everything, then the newest trouble.
 
 mod another;
+mod big;
+mod forward;
 mod ipsec;
 mod pptp;
 mod way_back;
@@ -51,6 +53,7 @@ fn says(cause: Cause, title: &str, explanation: &str, remedy: &str) -> Diagnosis
         device: None,
         server: None,
         steps: Vec::new(),
+        can_measure: false,
     }
 }
 
@@ -224,6 +227,7 @@ fn of_session(one: &Session, case: &Case<'_>) -> Diagnosis {
         Kind::Gre => silent_or_works(one, age, Cause::GreUnanswered),
         Kind::Openvpn | Kind::Wireguard => silent_or_works(one, age, Cause::OtherSilent),
     };
+    said = big::weighed(forward::weighed(said, one, case), one, case);
     said.device = Some(one.device.clone());
     said.server = Some(one.server);
     said

@@ -22,7 +22,7 @@ use crate::journal::{By, Journal, JournalKind};
 use crate::kernel::Kernel;
 use crate::log;
 use crate::login::{Logins, Ticket};
-use crate::tools::Tools;
+use crate::tools::{Paths, Tools};
 
 /// Connections at once, per socket.
 const AT_ONCE: usize = 64;
@@ -58,6 +58,7 @@ pub struct Server<K> {
     pub(super) appliance: Arc<Appliance<K>>,
     pub(super) logins: Logins,
     tools: Tools,
+    paths: Paths,
     listeners: Mutex<Listeners>,
     self_tests: SelfTests,
     /// Counts up when the listeners have changed.
@@ -72,6 +73,7 @@ impl<K: Kernel> Server<K> {
             appliance,
             logins,
             tools: Tools::default(),
+            paths: Paths::default(),
             listeners: Mutex::default(),
             self_tests: SelfTests::default(),
             listening: watch::Sender::new(0),
@@ -283,8 +285,14 @@ impl<K: Kernel> Server<K> {
                 done(self.self_tests.begin(settings.passthrough))
             }
             Request::SelfTest => Ok(Response::SelfTest(Box::new(self.self_tests.told()))),
-            Request::Diagnose { device } => {
-                Ok(Response::Diagnosis(Box::new(self.appliance.diagnose(device).await?)))
+            Request::Diagnose { device, measure } => {
+                let mut said = self.appliance.diagnose(device, &self.paths.told()).await?;
+                if let Some(server) = said.server.filter(|_| measure && said.can_measure) {
+                    self.paths.measure(server, self.appliance.largest_sent().await?).await;
+                    let device = device.or_else(|| said.device.map(|device| device.address));
+                    said = self.appliance.diagnose(device, &self.paths.told()).await?;
+                }
+                Ok(Response::Diagnosis(Box::new(said)))
             }
             Request::Try { tool, target } => {
                 let report = self.tools.begin(tool, &target, self.appliance.resolvers())?;

@@ -61,6 +61,8 @@ pub struct State {
     /// Newest first.
     pub journal: Vec<JournalEntry>,
     pub verdict: Diagnosis,
+    /// Who was asked about with pings.
+    pub measured: Vec<Option<std::net::IpAddr>>,
     pub tried: Option<Report>,
     pub self_test: SelfTest,
     /// Names of the sessions that were ended.
@@ -132,6 +134,7 @@ pub fn healthy() -> Diagnosis {
         device: None,
         server: None,
         steps: Vec::new(),
+        can_measure: false,
     }
 }
 
@@ -151,7 +154,17 @@ pub fn verdict() -> Diagnosis {
             step(Party::Device, Party::Server, "GRE, 12 packets", true),
             step(Party::Server, Party::Router, "none <b>", false),
         ],
+        can_measure: false,
     }
+}
+
+/// What the daemon's clock says, in seconds since 1970: another time than that of the machine which runs the tests.
+pub const CLOCK: i64 = 1_795_257_000;
+
+fn clock(zone: &postern::settings::names::TimeZone) -> Clock {
+    let mut clock = Clock::read(zone);
+    clock.now = CLOCK;
+    clock
 }
 
 /// Some sessions as the daemon would fold them.
@@ -234,6 +247,7 @@ impl Fake {
             self_test: SelfTest::default(),
             journal: Vec::new(),
             verdict: healthy(),
+            measured: Vec::new(),
             tried: None,
             ended: Vec::new(),
             open: [0; 3],
@@ -407,7 +421,7 @@ impl State {
             dhcp_dns: self.dhcp_dns.clone(),
             internet_state: self.internet_state.clone(),
             conntrack: (318, 262_144),
-            clock: Clock::default(),
+            clock: clock(&self.settings.system.timezone),
             uptime_seconds: 4000,
             needs_mending: false,
             throughput: self.sessions.first().map(|one| one.samples.clone()).unwrap_or_default(),
@@ -502,7 +516,12 @@ impl Daemon for Fake {
                 done("The self-test is running.")
             }
             Request::SelfTest => Response::SelfTest(Box::new(state.self_test.clone())),
-            Request::Diagnose { .. } => Response::Diagnosis(Box::new(state.verdict.clone())),
+            Request::Diagnose { device, measure } => {
+                if measure {
+                    state.measured.push(device);
+                }
+                Response::Diagnosis(Box::new(state.verdict.clone()))
+            }
             Request::Tried => Response::Tried { report: state.tried.clone() },
             Request::Try { target, .. } if target.contains(' ') => {
                 let said = "That is neither a name nor an address.";
@@ -517,7 +536,7 @@ impl Daemon for Fake {
                 state.sessions.retain(|session| session.id != id);
                 state.ended.push(id);
                 done(
-                    "PPTP from 192.168.1.23 to 203.0.113.20 has ended. For a minute the two cannot begin it anew.",
+                    "PPTP from 192.168.1.23 to 203.0.113.20 has ended, with every PPTP call of the two. For a minute the two cannot begin it anew.",
                 )
             }
             Request::Change { base_revision, patch, .. } => state.change(base_revision, patch),

@@ -1,6 +1,6 @@
 //! One session as a row of the table.
 
-use postern::door::messages::{Clock, Session, SessionState};
+use postern::door::messages::{Clock, Kind, Session, SessionState};
 
 use crate::chart::{Line, line};
 use crate::words::bytes;
@@ -22,6 +22,8 @@ pub(crate) struct Row {
     pub idle: String,
     pub line: Option<Line>,
     pub can_end: bool,
+    /// What else ends with it.
+    pub with_it: &'static str,
 }
 
 impl Row {
@@ -52,6 +54,10 @@ impl Row {
             idle: session.idle.map_or_else(|| "not known".to_owned(), ago),
             line: line(&session.samples, 110, 26),
             can_end: session.can_end,
+            with_it: match session.kind {
+                Kind::Pptp | Kind::Gre => ", with every PPTP call of the two",
+                _ => "",
+            },
         }
     }
 }
