@@ -261,6 +261,9 @@ pub struct Diagnosis {
     pub device: Option<Device>,
     /// With which server.
     pub server: Option<IpAddr>,
+    /// Its name, as [`Session::server_name`].
+    #[serde(default)]
+    pub server_name: Option<String>,
     /// What was seen and what was not.
     pub steps: Vec<Step>,
     /// Whether big packets may be what is lost, and measuring the way to the server would tell.

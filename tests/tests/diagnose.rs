@@ -416,17 +416,26 @@ fn a_full_connection_table_is_named() {
     let postern = lab.postern_router();
     let room = "/proc/sys/net/netfilter/nf_conntrack_max";
     let room: usize = lab.router().ok(&["cat", room]).trim().parse().expect("a number");
-    let mut lines = String::new();
-    for n in 0..room + 10 {
-        let (device, port) = (2 + n % 250, 1024 + n / 250);
-        let _ = writeln!(
-            lines,
-            "-A -t 600 -u SEEN_REPLY,ASSURED -p udp -s 192.168.1.{device} -d 203.0.113.10 --sport {port} --dport 443"
-        );
-    }
-    lab.router().write("/run/lab/entries", lines);
-    // The last ones do not fit any more.
-    let _ = lab.router().run(&["conntrack", "-R", "/run/lab/entries"]);
+    let fill = |these: std::ops::Range<usize>| {
+        let mut lines = String::new();
+        for n in these {
+            let (device, port) = (2 + n % 250, 1024 + n / 250);
+            let _ = writeln!(
+                lines,
+                "-A -t 600 -u SEEN_REPLY,ASSURED -p udp -s 192.168.1.{device} -d 203.0.113.10 --sport {port} --dport 443"
+            );
+        }
+        lab.router().write("/run/lab/entries", lines);
+        // The last ones of all do not fit any more.
+        let _ = lab.router().run(&["conntrack", "-R", "/run/lab/entries"]);
+    };
+    let alarm = || postern.ok(&["status"]).contains("The connection table is ");
+    fill(0..room / 4 * 3);
+    assert!(!alarm(), "three quarters are no alarm");
+    let mostly = room / 100 * 85;
+    fill(room / 4 * 3..mostly);
+    assert!(alarm(), "more than four fifths are: {}", postern.ok(&["status"]));
+    fill(mostly..room + 10);
     named(&postern, "laptop1", "the connection table is full", "table_full");
 }
 

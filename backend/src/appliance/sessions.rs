@@ -70,6 +70,10 @@ impl<K: Kernel> Appliance<K> {
             let names = self.names().await;
             watched.folded.iter_mut().for_each(|one| names.tell(&mut one.session.device));
         }
+        {
+            let (mut names, now) = (self.server_names(), self.milliseconds());
+            watched.folded.iter_mut().for_each(|one| names.tell(&mut one.session, now));
+        }
         watched.left_out = entries.left_out;
         watched.conntrack = (entries.all, entries.room);
         let now = self.started.elapsed().as_millis() as u64;

@@ -6,6 +6,9 @@ use postern::door::messages::{Action, Diagnosis, Party};
 
 pub fn in_words(verdict: &Diagnosis) -> String {
     let mut text = format!("{}.\n{}\n", verdict.title, verdict.explanation);
+    if let (Some(name), Some(server)) = (&verdict.server_name, verdict.server) {
+        let _ = writeln!(text, "  {server} is {name}."); // writing to a String cannot fail
+    }
     for step in &verdict.steps {
         let name = |party| match party {
             Party::Device => "device",

@@ -52,6 +52,7 @@ fn says(cause: Cause, title: &str, explanation: &str, remedy: &str) -> Diagnosis
         action: None,
         device: None,
         server: None,
+        server_name: None,
         steps: Vec::new(),
         can_measure: false,
     }
@@ -230,6 +231,7 @@ fn of_session(one: &Session, case: &Case<'_>) -> Diagnosis {
     said = big::weighed(forward::weighed(said, one, case), one, case);
     said.device = Some(one.device.clone());
     said.server = Some(one.server);
+    said.server_name.clone_from(&one.server_name);
     said
 }
 

@@ -31,6 +31,7 @@ fn session(kind: Kind, state: State, parts: Vec<Part>) -> Session {
         kind,
         device: device(HOME.into(), None),
         server: SERVER.into(),
+        server_name: None,
         server_port: None,
         state,
         since: Some(NOW - 60),

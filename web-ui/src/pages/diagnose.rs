@@ -33,6 +33,7 @@ struct DiagnosePage {
     /// The device, as it is called.
     device: String,
     server: String,
+    server_name: Option<String>,
     drawing: Option<Drawing>,
 }
 
@@ -92,6 +93,7 @@ pub async fn show(admin: Admin, uri: Uri) -> Result<Response, Problem> {
             .map_or_else(String::new, |device| device.to_string()),
         device: verdict.device.as_ref().map_or_else(|| "Device".to_owned(), |d| called(&d.name, d.address)),
         server: verdict.server.map_or_else(|| "Internet".to_owned(), |server| server.to_string()),
+        server_name: verdict.server_name.clone(),
         drawing: (!verdict.steps.is_empty()).then(|| drawing(&verdict.steps)),
         verdict: *verdict,
     };
@@ -190,7 +192,7 @@ mod tests {
         for part in [
             "do not arrive",
             "192.168.1.23",
-            "203.0.113.20",
+            "203.0.113.20 is vpn.example.com",
             "Something is wrong",
             "none &#60;b&#62;, missing",
         ] {

@@ -133,6 +133,7 @@ pub fn healthy() -> Diagnosis {
         action: None,
         device: None,
         server: None,
+        server_name: None,
         steps: Vec::new(),
         can_measure: false,
     }
@@ -150,6 +151,7 @@ pub fn verdict() -> Diagnosis {
         action: None,
         device: Some(postern::sessions::device([192, 168, 1, 23].into(), None)),
         server: Some([203, 0, 113, 20].into()),
+        server_name: Some("vpn.example.com".into()),
         steps: vec![
             step(Party::Device, Party::Server, "GRE, 12 packets", true),
             step(Party::Server, Party::Router, "none <b>", false),
@@ -175,6 +177,7 @@ pub fn some_sessions() -> Vec<Session> {
         kind,
         device: device([192, 168, 1, last].into(), None),
         server: [203, 0, 113, server].into(),
+        server_name: (server == 20).then(|| "vpn.example.com".to_owned()),
         server_port: None,
         state,
         since: Some(1_790_000_000),

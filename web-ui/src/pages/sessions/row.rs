@@ -11,6 +11,8 @@ pub(crate) struct Row {
     pub device: String,
     pub address: String,
     pub server: String,
+    /// Its address, where it has a name.
+    pub server_address: String,
     pub kind: &'static str,
     /// Call IDs, SPIs, ports.
     pub marks: Vec<String>,
@@ -43,7 +45,11 @@ impl Row {
                 Some(_) => address,
                 None => session.device.mac.clone().unwrap_or_default(),
             },
-            server: session.server.to_string(),
+            server: session.server_name.clone().unwrap_or_else(|| session.server.to_string()),
+            server_address: session
+                .server_name
+                .as_ref()
+                .map_or_else(String::new, |_| session.server.to_string()),
             kind: session.kind.title(),
             marks: marks(session),
             state: (class, shape, session.state.title(), session.state.sentence()),

@@ -10,9 +10,14 @@ async fn sessions_are_shown_with_what_is_known_and_what_is_not_counted_is_not_ze
     assert!(browser.body.contains("No VPN session yet"));
     browser.daemon.state().sessions = some_sessions();
     browser.open("/vpn-sessions").await;
-    for part in
-        ["192.168.1.23", "SPI out c4a1 09be", "48 MB / 336 MB", "Call IDs 7 and 1024", "probably WireGuard"]
-    {
+    for part in [
+        "192.168.1.23",
+        "vpn.example.com<small>203.0.113.20</small>",
+        "SPI out c4a1 09be",
+        "48 MB / 336 MB",
+        "Call IDs 7 and 1024",
+        "probably WireGuard",
+    ] {
         assert!(browser.body.contains(part), "{part}: {}", browser.body);
     }
     assert!(browser.body.contains("not counted") && browser.body.contains("not measured yet"));
