@@ -13,6 +13,7 @@ mod history;
 mod internet;
 mod lacks;
 pub mod memory;
+mod names;
 mod network;
 mod places;
 mod ports;
@@ -123,6 +124,8 @@ pub struct Appliance<K> {
     conflicts: std::sync::Mutex<Option<(Instant, Vec<String>)>>,
     /// What goes through the internet port.
     throughput: std::sync::Mutex<throughput::Throughput>,
+    /// By which names devices reach servers.
+    server_names: std::sync::Mutex<crate::sessions::ServerNames>,
     /// PPTP calls that servers refused.
     resets: std::sync::Mutex<calls::Resets>,
     /// Held while the ports are asked for a provider: two at once would spoil each other's answers.
@@ -205,6 +208,7 @@ impl<K: Kernel> Appliance<K> {
             told: AtomicBool::default(),
             in_force,
             watched: Mutex::default(),
+            server_names: std::sync::Mutex::default(),
             conflicts: std::sync::Mutex::default(),
             throughput: std::sync::Mutex::default(),
             resets: std::sync::Mutex::default(),
@@ -411,6 +415,7 @@ impl<K: Kernel> Appliance<K> {
             Feature::Helper(helper) => helper.wanted(wanted),
             Feature::ManyClients => wanted.passthrough.ipsec.enabled && wanted.passthrough.ipsec.many_clients,
             Feature::Events => wanted.passthrough.pptp.enabled,
+            Feature::Names => wanted.local_network.dns.enabled,
         };
         if state.capabilities.missing().iter().any(lacks) {
             state.capabilities = self.kernel.capabilities().await.map_err(|e| Refusal::failed(&e))?;

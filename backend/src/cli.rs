@@ -26,7 +26,8 @@ postern: administration and firewall of a home router
 
   postern status                     what is true now
   postern sessions                   VPN connections now [--filter TEXT] [--skip N] [--limit N] [--follow]
-  postern diagnose [DEVICE]          why a VPN does not work: of the device with that address
+  postern diagnose [DEVICE]          why a VPN does not work: of the device with that address [--measure]; --measure: send pings to
+                                     its server, to see whether big packets are lost on the way
   postern session end ID             end one of them
   postern ping|trace|lookup HOST     does a host answer, which way leads there, what is its address
   postern selftest [KEY=VALUE...]    prove with packets, in networks of its own, that VPN passthrough works on this
@@ -167,6 +168,7 @@ struct Typed {
     address: Option<String>,
     kind: Option<String>,
     since: Option<String>,
+    measure: bool,
 }
 
 /// Reads the command line.
@@ -179,6 +181,7 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Command, Usage> {
                 return Err(Usage::Asked(format!("postern {}", env!("CARGO_PKG_VERSION"))));
             }
             Long("ask") => typed.ask = true,
+            Long("measure") => typed.measure = true,
             Long("json") => typed.json = true,
             Long("door") => typed.door = Some(parser.value()?.into()),
             Long("state") => typed.state = Some(parser.value()?.into()),
@@ -255,10 +258,10 @@ fn command(typed: Typed) -> Result<Command, Usage> {
             let filter = journal::filter(&typed)?;
             if typed.follow { Verb::FollowJournal(filter) } else { Verb::Plain(Request::Journal { filter }) }
         }
-        ("diagnose", []) => Verb::Plain(Request::Diagnose { device: None }),
+        ("diagnose", []) => Verb::Plain(Request::Diagnose { device: None, measure: typed.measure }),
         ("diagnose", [device]) => {
             let device = device.parse().map_err(|_| Usage::Wrong(format!("{device:?} is no address")))?;
-            Verb::Plain(Request::Diagnose { device: Some(device) })
+            Verb::Plain(Request::Diagnose { device: Some(device), measure: typed.measure })
         }
         ("ping", [host]) => Verb::Try(Tool::Ping, host.clone()),
         ("trace", [host]) => Verb::Try(Tool::Trace, host.clone()),

@@ -78,6 +78,8 @@ pub async fn run(state: &Path, door: &Path) -> Result<Ended, String> {
     tokio::spawn(async move { taught.watch_learnt().await });
     let seen = appliance.clone();
     tokio::spawn(async move { seen.watch_sessions().await });
+    let named = appliance.clone();
+    tokio::spawn(async move { named.watch_answers().await });
     let logins = Logins::new(store.clone());
     if let Ok(code) = logins.claim_code().await {
         log::info(&format!("this box has no owner yet; its claim code is {code}"));

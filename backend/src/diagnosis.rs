@@ -34,6 +34,59 @@ pub struct Case<'a> {
     pub resets: &'a [Reset],
     /// VPN connections now.
     pub sessions: &'a [Session],
+    /// How big a packet the way to a server carries, where somebody has asked for that lately.
+    pub measured: &'a [Measured],
+    /// What the owner leads to devices of the home.
+    pub forwards: &'a [Forwarded],
+}
+
+/// One protocol that is led to a device of the home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarded {
+    /// The owner's name for the forward; none: it is the DMZ.
+    pub name: Option<String>,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// First and last port on the internet side; none: it has no ports.
+    pub ports: Option<(u16, u16)>,
+    /// The device.
+    pub to: Ipv4Addr,
+}
+
+/// What was measured of the way to a server, because somebody asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    /// Where to.
+    pub server: IpAddr,
+    /// Seconds ago.
+    pub ago: u64,
+    /// The largest packet that this box sends there, in bytes.
+    pub sends: u32,
+    /// What came of it.
+    pub carries: Carries,
+}
+
+/// How big a packet may be, in bytes with its IP header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carries {
+    /// Nobody answers a ping, or not in a way that says anything.
+    Unknown,
+    /// Whatever this box sends.
+    All,
+    /// So much, and a router on the way says so to whoever sends more.
+    Told {
+        /// The largest that arrives.
+        largest: u32,
+        /// Who says so.
+        by: IpAddr,
+    },
+    /// So much, and what is larger vanishes.
+    Lost {
+        /// The largest that arrives.
+        largest: u32,
+        /// What is larger arrives all the same if it may be cut.
+        cut_arrives: bool,
+    },
 }
 
 /// The port towards the internet, as the kernel shows it.
@@ -116,6 +169,10 @@ pub enum Cause {
     L2tpSilent,
     /// A VPN that needs no passthrough, and its server does not answer.
     OtherSilent,
+    /// What is big vanishes on the way to the server.
+    BigPacketsLost,
+    /// A port forward or the DMZ leads what the server sends to another device.
+    ForwardTakes,
 }
 
 impl Cause {
@@ -175,6 +232,16 @@ pub enum Action {
     Mend,
     /// Ask the kernel anew what it can do.
     LookAgain,
+    /// Send smaller packets to the internet: set `internet.mtu`.
+    SetMtu {
+        /// To this.
+        bytes: u32,
+    },
+    /// Look at the port forward of this name.
+    SeeForward {
+        /// The owner's name for it; none: it is the DMZ.
+        name: Option<String>,
+    },
 }
 
 /// The verdict.
@@ -194,6 +261,12 @@ pub struct Diagnosis {
     pub device: Option<Device>,
     /// With which server.
     pub server: Option<IpAddr>,
+    /// Its name, as [`Session::server_name`].
+    #[serde(default)]
+    pub server_name: Option<String>,
     /// What was seen and what was not.
     pub steps: Vec<Step>,
+    /// Whether big packets may be what is lost, and measuring the way to the server would tell.
+    #[serde(default)]
+    pub can_measure: bool,
 }

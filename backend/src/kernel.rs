@@ -2,6 +2,7 @@
 //!
 //! [`linux::Linux`] is the real one; [`fake::Fake`] records what it was told, for tests of the order of things.
 
+mod answers;
 mod capabilities;
 mod carried;
 pub mod configure;
@@ -120,6 +121,19 @@ pub trait Kernel: Send + Sync + 'static {
     /// What becomes of conntrack entries from now on, of those only whose rule asked for it (`ct event set`): ordinary
     /// traffic wakes nobody. The channel closes when the kernel can tell no more; then ask anew.
     fn events(&self) -> impl Future<Output = Result<mpsc::Receiver<Event>, Error>> + Send;
+
+    /// What the DNS of this box answers its devices from now on, where the rules show it. The channel ends when the kernel tells no
+    /// more. An error where it cannot.
+    fn answers(&self) -> impl Future<Output = Result<mpsc::Receiver<Named>, Error>> + Send;
+}
+
+/// A name that the DNS of this box has answered, with its addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// In small letters: letters, digits, `-`, `_` and dots, 1 to 253.
+    pub name: String,
+    /// At least one.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// The IPv6 addresses that come and go with what the provider gives. They have lifetimes in the kernel: so they end in time

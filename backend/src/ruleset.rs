@@ -21,6 +21,7 @@ mod input;
 mod learnt;
 #[cfg(test)]
 mod model;
+mod names;
 mod nat;
 mod passthrough;
 mod permanent;
@@ -40,6 +41,7 @@ pub use capabilities::{Capabilities, Feature};
 pub use deny::deny;
 pub use ended::hold_off;
 pub use helpers::Helper;
+pub use names::ANSWERS;
 pub use passthrough::{CONFIRMED, KEPT, learns};
 pub use passthrough::{PassthroughFlows, ended_by, let_in_ended_by, passed_flows, passthrough_flows};
 pub use passthrough::{Places, pair_of, places, withdrawn};
@@ -148,6 +150,7 @@ pub fn compile(settings: &Settings, capabilities: &Capabilities) -> Ruleset {
     passthrough::rules(&mut table, &sides, settings, capabilities);
     forwards::rules(&mut table, &sides, settings, capabilities);
     nat::rules(&mut table, &sides);
+    names::rules(&mut table, &sides, settings, capabilities);
     table.ruleset()
 }
 

@@ -6,6 +6,7 @@
 mod fold;
 mod learnt;
 mod ledger;
+mod names;
 #[cfg(test)]
 mod recorded;
 mod select;
@@ -23,6 +24,7 @@ use crate::settings::Settings;
 pub use fold::{Home, fold};
 pub use learnt::{Learnt, SETS};
 pub use ledger::{Ledger, Sample};
+pub use names::ServerNames;
 pub use select::{Filter, Page};
 
 /// UDP or TCP port of OpenVPN (IANA).
@@ -243,6 +245,10 @@ pub struct Session {
     pub device: Device,
     /// The server.
     pub server: IpAddr,
+    /// The name that the router's DNS has lately answered with its address: letters, digits, `-`, `_` and dots, at most 253; none: it
+    /// has not.
+    #[serde(default)]
+    pub server_name: Option<String>,
     /// Its port, where it has one.
     pub server_port: Option<u16>,
     /// How it stands.

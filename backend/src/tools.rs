@@ -5,6 +5,7 @@
 
 mod dns;
 mod icmp;
+mod path;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::appliance::{Refusal, RefusalKind};
 use icmp::Prober;
 use target::Target;
 
+pub use path::Paths;
 pub use words::milliseconds;
 
 /// Echo requests of a ping.

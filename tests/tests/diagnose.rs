@@ -17,11 +17,17 @@ const VERDICT: Duration = Duration::from_secs(25);
 /// The verdict about `host` must become `cause`, and until then be no other trouble.
 #[track_caller]
 fn named(postern: &Postern, host: &str, injected: &str, cause: &str) {
+    named_when_asked(postern, host, &[], injected, cause);
+}
+
+/// The same, asked with these words.
+#[track_caller]
+fn named_when_asked(postern: &Postern, host: &str, words: &[&str], injected: &str, cause: &str) {
     let device = address(host).to_string();
     let mut last = serde_json::Value::Null;
     let harmless = ["nothing_seen", "too_early", "works"];
     let found = wait::until(VERDICT, || {
-        last = postern.json(&["diagnose", &device]);
+        last = postern.json(&[&["diagnose", &device], words].concat());
         let said = last["cause"].as_str().unwrap_or_default().to_owned();
         (said == cause || !harmless.contains(&said.as_str())).then_some(said)
     });
@@ -223,6 +229,165 @@ fn silent_servers_of_other_kinds_are_named() {
     named(&postern, "laptop2", "WireGuard server silent (needs no passthrough)", "other_silent");
 }
 
+/// What the router has sent as pings, counted where the provider receives it.
+fn pings(lab: &Lab) -> u64 {
+    let listed = lab.host("internet").ok(&["nft", "list", "counter", "inet", "pings", "sent"]);
+    listed
+        .split_whitespace()
+        .skip_while(|word| *word != "packets")
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .expect("a number")
+}
+
+#[test]
+fn big_packets_that_vanish_are_named_with_the_size_that_arrives_and_nothing_is_sent_unasked() {
+    let lab = Lab::new();
+    let postern = lab.postern_router();
+    let device = address("laptop1").to_string();
+    let internet = lab.host("internet");
+    let count = "table inet pings { counter sent { }
+        chain c { type filter hook prerouting priority 0; ip saddr 198.51.100.2 icmp type echo-request counter name sent; }\n}";
+    internet.ok_with(&["nft", "-f", "-"], count);
+    let server = lab.vpn_server(Program::WireGuard, "server1");
+    let mut tunnel = lab.host("laptop1").vpn_client(&server);
+    tunnel.wait_up();
+    let inner = server.inner.to_string();
+    // 1,438 bytes on the wire, which nobody may cut: UDP of Linux has DF set.
+    let big = || lab.host("laptop1").run(&["ping", "-c", "1", "-W", "1", "-s", "1350", &inner]).ok();
+    assert!(big() && tunnel.ping(), "a wide way carries both");
+    let measured = |words: &str| {
+        let mut last = serde_json::Value::Null;
+        // What was measured a moment ago is told again.
+        let found = wait::until(VERDICT, || {
+            last = postern.json(&["diagnose", &device, "--measure"]);
+            assert_eq!(last["cause"], "works", "{last:#}");
+            last["explanation"].as_str().is_some_and(|said| said.contains(words)).then_some(())
+        });
+        assert!(found.is_some(), "{words}: {last:#}");
+    };
+    assert_eq!(postern.json(&["diagnose", &device])["can_measure"], true);
+    assert_eq!(pings(&lab), 0, "nobody has asked for pings");
+    measured("up to 1500 bytes arrive");
+    assert!(pings(&lab) > 0, "now somebody has");
+    keep("none: a wide way, measured", "works", true);
+
+    // Narrow, and the routers there say so: whoever sends learns it.
+    for port in ["br0", "customer"] {
+        internet.ok(&["ip", "link", "set", port, "mtu", "1400"]);
+    }
+    measured("carries 1400 bytes, and 198.51.100.1 says so");
+    keep("none: a way of 1400 bytes whose routers say so", "works", true);
+
+    // Narrow, and what they say is dropped: a black hole.
+    let mute = "table ip mute { chain c { type filter hook output priority 0; icmp type destination-unreachable icmp code 4 drop; }\n}";
+    internet.ok_with(&["nft", "-f", "-"], mute);
+    assert!(!big() && tunnel.ping(), "what is big vanishes, what is small arrives");
+    let before = pings(&lab);
+    assert_eq!(postern.json(&["diagnose", &device])["cause"], "works", "that alone does not show it");
+    assert_eq!(pings(&lab), before, "looking sends nothing");
+    let injected = "a way of 1400 bytes that says so to nobody (black hole)";
+    let told_again = wait::until(VERDICT, || {
+        let said = postern.json(&["diagnose", &device, "--measure"]);
+        (said["cause"] == "big_packets_lost").then_some(said)
+    });
+    let said = told_again.unwrap_or_default();
+    assert_eq!(said["action"]["bytes"], 1400, "{said:#}");
+    named(&postern, "laptop1", injected, "big_packets_lost");
+    assert!(postern.ok(&["diagnose", &device]).contains("postern set internet.mtu=1400"));
+    assert!(pings(&lab) - before < 150, "a bounded number");
+
+    // The advice is good.
+    postern.set(&["internet.mtu=1400"]);
+    let _ = postern.cli(&["confirm"]);
+    let mended = wait::until(VERDICT, || big().then_some(()));
+    assert!(mended.is_some(), "big packets arrive");
+}
+
+#[test]
+fn where_a_server_answers_no_pings_nothing_is_claimed_of_big_packets() {
+    let lab = Lab::new();
+    let postern = lab.postern_router();
+    let _echo = lab.host("server2").echo(&[Kind::Udp(1701)]);
+    let device = address("laptop1").to_string();
+    let flow = lab.host("laptop1").flow(Kind::Udp(1701), address("server2"));
+    flow.wait_answers(5);
+    lab.host("server2").ok(&["sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1"]);
+    lab.host("internet").ok(&["ip", "link", "set", "br0", "mtu", "1400"]);
+    let said = postern.json(&["diagnose", &device, "--measure"]);
+    assert_eq!(said["cause"], "works", "{said:#}");
+    assert!(
+        said["explanation"].as_str().is_some_and(|said| said.contains("could not be measured")),
+        "{said:#}"
+    );
+    keep("none: a server that answers no pings", "works", true);
+}
+
+#[test]
+fn a_port_forward_that_takes_the_servers_packets_is_named() {
+    let lab = Lab::new();
+    let postern = lab.postern_router();
+    // An L2TP server that answers from another port (RFC 2661 section 8.1): its first answer comes before the rules know whose it is.
+    let mut server = lab.host("server1").spawn(&["postern-lab", "l2tp-server", "1701"]);
+    server.wait_for_line("ready", wait::SOON);
+    let to = format!("{}:1701", address("server1"));
+    let dial =
+        |host: &str| lab.host(host).spawn(&["postern-lab", "l2tp-call", &to, "--from", "0.0.0.0:1701"]);
+    let answers = |call: &lab::Process| {
+        wait::until(Duration::from_secs(4), || {
+            call.out().iter().any(|line| line.contains("\"mine\":true")).then_some(())
+        })
+    };
+    let alone = dial("laptop1");
+    assert!(answers(&alone).is_some(), "without a forward it works:\n{}", alone.said());
+    named(&postern, "laptop1", "none: an L2TP server that answers from another port", "works");
+    drop(alone);
+    lab.router().ok(&["conntrack", "-F"]);
+    postern.ok(&["forward", "add", "Office", "--preset", "l2tp", "--to", &address("laptop2").to_string()]);
+    let call = dial("laptop1");
+    assert!(answers(&call).is_none(), "the forward takes them:\n{}", call.said());
+    named(
+        &postern,
+        "laptop1",
+        "a port forward takes an L2TP server's answers from another port",
+        "forward_takes",
+    );
+    let words = postern.ok(&["diagnose", &address("laptop1").to_string()]);
+    assert!(words.contains("Office") && words.contains("192.168.1.102"), "{words}");
+    postern.ok(&["forward", "remove", "Office"]);
+    drop(call);
+    // Another port of the server's, as a new tunnel has.
+    let again = dial("laptop1");
+    assert!(answers(&again).is_some(), "without the forward it works again:\n{}", again.said());
+}
+
+#[test]
+fn a_dmz_that_takes_esp_which_the_server_begins_is_named_and_what_is_an_answer_goes_to_its_client() {
+    let lab = Lab::new();
+    let postern = pptp_on(&lab);
+    let until = lab.router().ok(&["date", "-u", "-d", "+1 hour", "+%Y-%m-%dT%H:%M:%SZ"]);
+    let dmz = format!("firewall.dmz={} until {}", address("laptop2"), until.trim());
+    postern.set(&[&dmz, "passthrough.ipsec.many_clients=false"]);
+    // Answers: GRE of a call, keys, NAT traversal.
+    let pptp = lab.pptp_server("server2", 1723);
+    let mut call = lab.host("phone").pptp_call(address("server2"), &CallOptions::default());
+    call.wait_up();
+    assert!(call.ping(pptp.inner), "GRE goes to who has called");
+    let _echo = lab.host("server1").echo(&[Kind::Udp(500), Kind::Udp(4500)]);
+    let keys = lab.host("laptop1").flow(Kind::Udp(500), address("server1"));
+    keys.wait_answers(3);
+    let nat_t = lab.host("phone").flow(Kind::Udp(4500), address("server1"));
+    nat_t.wait_answers(3);
+    named(&postern, "phone", "none: PPTP and NAT-T beside a DMZ", "works");
+    // ESP that the server sends first.
+    let heard = lab.host("laptop2").echo(&[Kind::Ip(50)]);
+    let _first = lab.host("server1").flow(Kind::Ip(50), address("router"));
+    let came = wait::until(wait::SOON, || (!heard.heard_of(Kind::Ip(50)).is_empty()).then_some(()));
+    assert!(came.is_some(), "the DMZ host gets it");
+    let _esp = lab.host("laptop1").flow(Kind::Ip(50), address("server1"));
+    named(&postern, "laptop1", "the DMZ takes ESP that the server sends first (plain NAT)", "forward_takes");
+}
+
 /// An nft to whose kernel the PPTP helper is unknown.
 const WITHOUT_HELPER: &str = r#"#!/bin/sh
 text=$(cat)
@@ -251,17 +416,26 @@ fn a_full_connection_table_is_named() {
     let postern = lab.postern_router();
     let room = "/proc/sys/net/netfilter/nf_conntrack_max";
     let room: usize = lab.router().ok(&["cat", room]).trim().parse().expect("a number");
-    let mut lines = String::new();
-    for n in 0..room + 10 {
-        let (device, port) = (2 + n % 250, 1024 + n / 250);
-        let _ = writeln!(
-            lines,
-            "-A -t 600 -u SEEN_REPLY,ASSURED -p udp -s 192.168.1.{device} -d 203.0.113.10 --sport {port} --dport 443"
-        );
-    }
-    lab.router().write("/run/lab/entries", lines);
-    // The last ones do not fit any more.
-    let _ = lab.router().run(&["conntrack", "-R", "/run/lab/entries"]);
+    let fill = |these: std::ops::Range<usize>| {
+        let mut lines = String::new();
+        for n in these {
+            let (device, port) = (2 + n % 250, 1024 + n / 250);
+            let _ = writeln!(
+                lines,
+                "-A -t 600 -u SEEN_REPLY,ASSURED -p udp -s 192.168.1.{device} -d 203.0.113.10 --sport {port} --dport 443"
+            );
+        }
+        lab.router().write("/run/lab/entries", lines);
+        // The last ones of all do not fit any more.
+        let _ = lab.router().run(&["conntrack", "-R", "/run/lab/entries"]);
+    };
+    let alarm = || postern.ok(&["status"]).contains("The connection table is ");
+    fill(0..room / 4 * 3);
+    assert!(!alarm(), "three quarters are no alarm");
+    let mostly = room / 100 * 85;
+    fill(room / 4 * 3..mostly);
+    assert!(alarm(), "more than four fifths are: {}", postern.ok(&["status"]));
+    fill(mostly..room + 10);
     named(&postern, "laptop1", "the connection table is full", "table_full");
 }
 

@@ -123,6 +123,53 @@ fn plain_esp_is_told_with_its_spis_and_what_nobody_answers_is_not_called_open() 
 }
 
 #[test]
+fn a_server_is_told_by_the_name_that_its_device_has_asked_the_router_for() {
+    let lab = Lab::new();
+    // The provider's DNS server.
+    let mut dns = lab.host("server1").spawn(&[
+        "dnsmasq",
+        "--keep-in-foreground",
+        "--log-facility=-",
+        "--conf-file=/dev/null",
+        "--pid-file=/run/lab/dns.pid",
+        "--user=root",
+        "--no-resolv",
+        "--no-hosts",
+        "--interface=eth0",
+        "--bind-interfaces",
+        "--cname=vpn.example.com,gate.example.com",
+        "--host-record=gate.example.com,203.0.113.20",
+        "--host-record=other.example.com,203.0.113.66",
+    ]);
+    dns.wait_for_line("started", SOON);
+    let mut postern = lab.postern_router();
+    postern.set(&["internet.dns=203.0.113.10", "local_network.dns.rebind_protection=false"]);
+    let asked = |name: &str| {
+        lab.host("laptop1").run(&["dig", "+short", "+time=1", "+tries=3", "@192.168.1.1", name]).out
+    };
+    let _echo = lab.host("server2").echo(&[Kind::Udp(1701)]);
+    let flow = lab.host("laptop1").flow(Kind::Udp(1701), address("server2"));
+    flow.wait_answers(3);
+    let nameless = session(&postern, "l2tp", |one| one["state"] == "open");
+    assert_eq!(nameless["server_name"], Value::Null, "nobody has asked for it");
+    assert!(asked("other.example.com").contains("203.0.113.66"));
+    assert!(asked("vpn.example.com").contains("203.0.113.20"));
+    session(&postern, "l2tp", |one| one["server_name"] == "vpn.example.com");
+    assert!(postern.ok(&["sessions"]).contains("vpn.example.com 203.0.113.20 port 1701"));
+    assert!(postern.ok(&["sessions", "--filter", "vpn.exa"]).contains("203.0.113.20"));
+    let verdict = postern.json(&["diagnose", &address("laptop1").to_string()]);
+    assert_eq!((&verdict["cause"], &verdict["server_name"]), (&"works".into(), &"vpn.example.com".into()));
+    // In memory only: a new daemon knows none, and DNS never waits for one.
+    postern.crash_daemon();
+    assert!(asked("vpn.example.com").contains("203.0.113.20"), "nobody listens");
+    postern.start_daemon();
+    let forgotten = session(&postern, "l2tp", |one| one["state"] == "open");
+    assert_eq!(forgotten["server_name"], Value::Null);
+    assert!(asked("vpn.example.com").contains("203.0.113.20"), "from the cache of dnsmasq");
+    session(&postern, "l2tp", |one| one["server_name"] == "vpn.example.com");
+}
+
+#[test]
 fn whoever_tries_what_is_off_is_told_and_forgotten_when_it_is_on() {
     let lab = Lab::new();
     let postern = lab.postern_router();

@@ -62,6 +62,7 @@ pub fn routes() -> Vec<Route> {
         inside("/vpn-sessions/live").get(sessions::live),
         inside("/vpn-sessions/end").post(sessions::end),
         inside("/diagnose").get(diagnose::show),
+        inside("/diagnose/measure").post(diagnose::measure),
         inside("/tools").get(tools::show).post(tools::save),
         inside("/diagnose/self-test").get(self_test::show).post(self_test::begin),
         inside("/switch-on").post(switch_on::save),

@@ -74,7 +74,7 @@ pub fn html(status: StatusCode, page: &impl Template) -> Response {
 }
 
 /// Sends the browser to another page, with GET.
-pub fn see_other(path: &'static str) -> Response {
+pub fn see_other(path: &str) -> Response {
     (StatusCode::SEE_OTHER, [(LOCATION, path)]).into_response()
 }
 

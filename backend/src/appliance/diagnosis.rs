@@ -4,13 +4,22 @@ use std::net::IpAddr;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Appliance, Refusal, Status};
-use crate::diagnosis::{Case, Diagnosis, Internet, diagnose};
+use crate::diagnosis::{Case, Diagnosis, Forwarded, Internet, Measured, diagnose};
 use crate::kernel::Kernel;
 use crate::sessions::Session;
+use crate::settings::Settings;
+use crate::settings::names::DmzHost;
+
+/// No port of IPv4 sends less (RFC 791: what every host must take).
+const LEAST: u32 = 576;
 
 impl<K: Kernel> Appliance<K> {
-    /// Why a VPN of this device, or of whoever has trouble, does not work.
-    pub async fn diagnose(&self, device: Option<IpAddr>) -> Result<Diagnosis, Refusal> {
+    /// Why a VPN of this device, or of whoever has trouble, does not work. Sends nothing; `measured` is what others have.
+    pub async fn diagnose(
+        &self,
+        device: Option<IpAddr>,
+        measured: &[Measured],
+    ) -> Result<Diagnosis, Refusal> {
         let status = self.status().await;
         let mut watched = self.watched.lock().await;
         self.look(&mut watched).await.map_err(|e| Refusal::failed(&e))?;
@@ -27,12 +36,44 @@ impl<K: Kernel> Appliance<K> {
             attempts: &status.attempts,
             resets: &resets,
             sessions: &sessions,
+            measured,
+            forwards: &forwards(&self.settings().1),
         });
         if let Some(device) = said.device.as_mut().filter(|device| device.name.is_none()) {
             self.names().await.tell(device);
         }
         Ok(said)
     }
+
+    /// The largest packet that leaves for the internet, in bytes.
+    pub async fn largest_sent(&self) -> Result<u32, Refusal> {
+        let (_, settings) = self.settings();
+        let links = self.kernel.observe(&[]).await.map_err(|e| Refusal::failed(&e))?.links;
+        let outside = settings.internet.outside();
+        let link = outside.and_then(|name| links.into_iter().find(|link| link.name == name.as_str()));
+        // 0: a kernel that does not tell.
+        Ok(link.map_or(0, |link| link.mtu).max(LEAST))
+    }
+}
+
+/// Each thing that a forward or the DMZ takes. GRE is not among it: only the kernel's PPTP helper leads that.
+fn forwards(settings: &Settings) -> Vec<Forwarded> {
+    let on = settings.forwards.iter().filter(|forward| forward.enabled);
+    let mut all: Vec<Forwarded> = on
+        .flat_map(|forward| {
+            forward.takes().into_iter().map(|(protocol, ports)| Forwarded {
+                name: Some(forward.name.to_string()),
+                protocol,
+                ports,
+                to: forward.to.address,
+            })
+        })
+        .collect();
+    if let DmzHost::Until(to, _) = settings.firewall.dmz {
+        let taken = [(6, Some((1, u16::MAX))), (17, Some((1, u16::MAX))), (50, None)];
+        all.extend(taken.map(|(protocol, ports)| Forwarded { name: None, protocol, ports, to }));
+    }
+    all
 }
 
 fn internet(status: &Status) -> Internet {

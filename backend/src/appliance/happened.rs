@@ -206,6 +206,7 @@ mod tests {
             kind: Kind::Pptp,
             device: sessions::device([192, 168, 1, last].into(), None),
             server: [203, 0, 113, 10].into(),
+            server_name: None,
             server_port: None,
             state,
             since: None,

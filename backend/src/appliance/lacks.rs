@@ -56,6 +56,13 @@ pub(super) fn lack(feature: Feature) -> Lack {
                 .to_owned(),
             "On OpenWrt install kmod-nf-conntrack-netlink. Debian's kernels have it built in.".to_owned(),
         ),
+        Feature::Names => (
+            "to hear what the DNS here answers".to_owned(),
+            "VPN sessions show a server's address only, and not the name that the device asked for.".to_owned(),
+            "On OpenWrt install kmod-nfnetlink-log. On Debian the kernel needs its \
+             module nfnetlink_log (package linux-image)."
+                .to_owned(),
+        ),
     };
     Lack { feature, what, costs, remedy }
 }
@@ -88,7 +95,7 @@ mod tests {
     fn everything_that_can_be_missing_is_named_with_its_packages() {
         assert_eq!(lacks(&Capabilities::everything()), []);
         let all = lacks(&Capabilities::nothing());
-        assert_eq!(all.len(), 2 + Helper::ALL.len());
+        assert_eq!(all.len(), 3 + Helper::ALL.len());
         for lack in &all {
             assert!(
                 lack.remedy.contains("OpenWrt install kmod-") && lack.remedy.contains("Debian"),

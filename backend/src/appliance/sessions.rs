@@ -70,6 +70,10 @@ impl<K: Kernel> Appliance<K> {
             let names = self.names().await;
             watched.folded.iter_mut().for_each(|one| names.tell(&mut one.session.device));
         }
+        {
+            let (mut names, now) = (self.server_names(), self.milliseconds());
+            watched.folded.iter_mut().for_each(|one| names.tell(&mut one.session, now));
+        }
         watched.left_out = entries.left_out;
         watched.conntrack = (entries.all, entries.room);
         let now = self.started.elapsed().as_millis() as u64;
@@ -140,7 +144,11 @@ impl<K: Kernel> Appliance<K> {
         let moved = |flow: &&Flow| l2tp && flow.protocol == UDP && flow.client != session.device.address;
         let ends: Vec<Flow> = flows.iter().filter(|flow| !moved(flow)).cloned().collect();
         self.kernel.end(&ends).await.map_err(|e| Refusal::failed(&e))?;
-        let said = format!("{} from {client} to {server} has ended. {words}", session.kind.title());
+        let all = match session.kind {
+            Kind::Pptp | Kind::Gre => ", with every PPTP call of the two",
+            _ => "",
+        };
+        let said = format!("{} from {client} to {server} has ended{all}. {words}", session.kind.title());
         watched.taken = None;
         Ok(said)
     }

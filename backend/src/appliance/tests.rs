@@ -313,6 +313,23 @@ async fn a_call_that_was_open_before_must_redial_and_the_owner_is_told() {
 }
 
 #[tokio::test]
+async fn a_connection_table_over_four_fifths_is_an_alarm_and_no_other_is() {
+    let router = Home::router().await;
+    for (entries, room, told) in [
+        (80, 100, None),
+        (81, 100, Some("The connection table is 81 % full.")),
+        (262_144, 262_144, Some("The connection table is 100 % full.")),
+        (209_715, 262_144, None),
+        (0, 0, None),
+    ] {
+        router.fake.set_fill(entries, room);
+        let notices = router.appliance.status().await.notices;
+        let alarm = notices.iter().find(|notice| notice.contains("connection table"));
+        assert_eq!(alarm.map(String::as_str), told, "{entries} of {room}");
+    }
+}
+
+#[tokio::test]
 async fn a_kernel_without_the_helper_is_named_and_refuses() {
     let fake = Fake::new();
     fake.set_links(vec![link("lan0", 2), link("wan0", 3)]);

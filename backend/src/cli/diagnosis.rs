@@ -6,6 +6,9 @@ use postern::door::messages::{Action, Diagnosis, Party};
 
 pub fn in_words(verdict: &Diagnosis) -> String {
     let mut text = format!("{}.\n{}\n", verdict.title, verdict.explanation);
+    if let (Some(name), Some(server)) = (&verdict.server_name, verdict.server) {
+        let _ = writeln!(text, "  {server} is {name}."); // writing to a String cannot fail
+    }
     for step in &verdict.steps {
         let name = |party| match party {
             Party::Device => "device",
@@ -19,6 +22,13 @@ pub fn in_words(verdict: &Diagnosis) -> String {
     if !verdict.remedy.is_empty() {
         let _ = writeln!(text, "{}", verdict.remedy);
     }
+    if verdict.can_measure {
+        let device = verdict.device.as_ref().map_or_else(String::new, |device| device.address.to_string());
+        let _ = writeln!(
+            text,
+            "Small things work and big ones hang? Measure with pings to the server:\n  postern diagnose {device} --measure"
+        );
+    }
     let command = match &verdict.action {
         Some(Action::SwitchOn { key, .. }) => format!("postern set {key}=true"),
         Some(Action::AllowDevice { mac }) => {
@@ -27,6 +37,9 @@ pub fn in_words(verdict: &Diagnosis) -> String {
         Some(Action::EndSession { id }) => format!("postern session end {id}"),
         Some(Action::Mend) => "postern mend".to_owned(),
         Some(Action::LookAgain) => "postern look-again".to_owned(),
+        Some(Action::SeeForward { name: Some(_) }) => "postern forward list".to_owned(),
+        Some(Action::SeeForward { name: None }) => "postern set firewall.dmz=none".to_owned(),
+        Some(Action::SetMtu { bytes }) => format!("postern set internet.mtu={bytes}"),
         None => return text,
     };
     text + "  " + &command + "\n"

@@ -34,9 +34,10 @@ pub fn in_words(page: &SessionPage) -> String {
 
 fn line(one: &Session) -> String {
     let port = one.server_port.map_or_else(String::new, |port| format!(" port {port}"));
+    let server = one.server_name.as_ref().map_or_else(String::new, |name| format!("{name} "));
     let name = one.device.name.as_deref().map_or_else(String::new, |name| format!("{} ", plain(name)));
     let mut text = format!(
-        "{name}{} to {}{port}: {}, {}\n    {}\n",
+        "{name}{} to {server}{}{port}: {}, {}\n    {}\n",
         one.device.address,
         one.server,
         one.kind.title(),

@@ -1,6 +1,8 @@
 //! From what was seen to the verdict. First what concerns everything, then the newest trouble.
 
 mod another;
+mod big;
+mod forward;
 mod ipsec;
 mod pptp;
 mod way_back;
@@ -50,7 +52,9 @@ fn says(cause: Cause, title: &str, explanation: &str, remedy: &str) -> Diagnosis
         action: None,
         device: None,
         server: None,
+        server_name: None,
         steps: Vec::new(),
+        can_measure: false,
     }
 }
 
@@ -224,8 +228,10 @@ fn of_session(one: &Session, case: &Case<'_>) -> Diagnosis {
         Kind::Gre => silent_or_works(one, age, Cause::GreUnanswered),
         Kind::Openvpn | Kind::Wireguard => silent_or_works(one, age, Cause::OtherSilent),
     };
+    said = big::weighed(forward::weighed(said, one, case), one, case);
     said.device = Some(one.device.clone());
     said.server = Some(one.server);
+    said.server_name.clone_from(&one.server_name);
     said
 }
 

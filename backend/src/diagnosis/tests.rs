@@ -31,6 +31,7 @@ fn session(kind: Kind, state: State, parts: Vec<Part>) -> Session {
         kind,
         device: device(HOME.into(), None),
         server: SERVER.into(),
+        server_name: None,
         server_port: None,
         state,
         since: Some(NOW - 60),
@@ -54,6 +55,8 @@ fn case<'a>(sessions: &'a [Session], attempts: &'a [Attempt]) -> Case<'a> {
         attempts,
         resets: &[],
         sessions,
+        measured: &[],
+        forwards: &[],
     }
 }
 
@@ -243,4 +246,104 @@ fn two_clients_of_one_server_are_named_only_when_one_fell_silent_as_the_other_be
     for (what, samples, newer) in healthy {
         assert_eq!(told(samples, newer).0, Cause::Works, "{what}");
     }
+}
+
+#[test]
+fn lost_big_packets_are_named_only_where_they_were_measured_and_are_lost() {
+    let open = [session(Kind::Wireguard, State::Open, vec![part(17, 51820, 9, 9)])];
+    let keys =
+        [Session { since: Some(NOW - 60), ..session(Kind::Ike, State::Halfway, vec![part(17, 500, 4, 4)]) }];
+    let silent = [session(Kind::L2tp, State::Calling, vec![part(17, 1701, 3, 0)])];
+    let told = |sessions: &[Session], carries: Carries| {
+        let measured = [Measured { server: SERVER.into(), ago: 3, sends: 1500, carries }];
+        diagnose(&Case { measured: &measured, ..case(sessions, &[]) })
+    };
+    let lost = Carries::Lost { largest: 1400, cut_arrives: true };
+    for sessions in [&open, &keys] {
+        let said = told(sessions, lost);
+        assert_eq!(said.cause, Cause::BigPacketsLost);
+        assert_eq!(said.action, Some(Action::SetMtu { bytes: 1400 }));
+        assert!(said.explanation.contains("1400") && said.remedy.contains("1400"), "{said:#?}");
+        assert!(said.steps.iter().any(|step| !step.seen) && said.can_measure);
+    }
+    assert!(told(&open, lost).remedy.contains("1340"), "1400 bytes less the 60 of WireGuard over IPv4");
+    assert_eq!(told(&silent, lost).cause, Cause::L2tpSilent, "a silent server is told first");
+    assert!(!told(&silent, lost).can_measure);
+    // Below what IPv6 needs nobody narrows a whole port, and a server may simply ignore large pings.
+    let tiny = told(&open, Carries::Lost { largest: 1000, cut_arrives: true });
+    assert_eq!((tiny.cause, tiny.action), (Cause::BigPacketsLost, None));
+    for (carries, says) in [
+        (Carries::All, "up to 1500 bytes"),
+        (Carries::Told { largest: 1400, by: [198, 51, 100, 1].into() }, "198.51.100.1 says so"),
+        (Carries::Unknown, "could not be measured"),
+        (Carries::Lost { largest: 1000, cut_arrives: false }, "may simply ignore"),
+    ] {
+        let said = told(&open, carries);
+        assert_eq!(said.cause, Cause::Works, "{carries:?}");
+        assert!(said.explanation.contains(says), "{}", said.explanation);
+        assert_eq!(said.action, None);
+    }
+    let elsewhere = [Measured { server: [203, 0, 113, 20].into(), ago: 3, sends: 1500, carries: lost }];
+    let said = diagnose(&Case { measured: &elsewhere, ..case(&open, &[]) });
+    assert_eq!((said.cause, said.can_measure), (Cause::Works, true), "another server's way");
+}
+
+#[test]
+fn a_port_forward_is_named_when_the_server_has_begun_with_its_device_and_only_then() {
+    let other = |kind, parts: Vec<Part>| Session {
+        device: device([192, 168, 1, 102].into(), None),
+        ..session(kind, State::Calling, parts)
+    };
+    let begun = |part: Part| Part { from_device: false, ..part };
+    let forward = |name: Option<&str>, protocol, ports, last| Forwarded {
+        name: name.map(str::to_owned),
+        protocol,
+        ports,
+        to: [192, 168, 1, last].into(),
+    };
+    let l2tp = [
+        session(Kind::L2tp, State::Calling, vec![part(17, 1701, 3, 0)]),
+        other(Kind::L2tp, vec![begun(part(17, 40000, 0, 9))]),
+    ];
+    let keys = || part(17, 500, 4, 4);
+    let esp_after = |parts| {
+        let one = session(Kind::IpsecEsp, State::Halfway, parts);
+        [one, other(Kind::IpsecEsp, vec![begun(part(50, 0, 0, 9))])]
+    };
+    let (esp, no_esp) = (esp_after(vec![keys(), part(50, 0, 9, 0)]), esp_after(vec![keys()]));
+    let vpn = [forward(Some("Work"), 17, Some((1701, 1701)), 102), forward(Some("Work"), 50, None, 102)];
+    let dmz = [forward(None, 17, Some((1, u16::MAX)), 102), forward(None, 50, None, 102)];
+    let told = |sessions: &[Session], forwards: &[Forwarded]| {
+        let device = Some(HOME.into());
+        diagnose(&Case { device, forwards, ..case(sessions, &[]) })
+    };
+    for sessions in [&l2tp, &esp, &no_esp] {
+        let said = told(sessions, &vpn);
+        assert_eq!(said.cause, Cause::ForwardTakes, "{said:#?}");
+        assert_eq!(said.action, Some(Action::SeeForward { name: Some("Work".into()) }));
+        assert!(said.remedy.contains("Work") && said.steps.iter().any(|step| !step.seen));
+        assert!(told(sessions, &dmz).remedy.contains("DMZ"));
+    }
+    let elsewhere = [forward(Some("x"), 17, Some((1701, 1701)), 103), forward(Some("x"), 50, None, 103)];
+    let other_port = [forward(Some("x"), 17, Some((9, 9)), 102), forward(Some("x"), 6, Some((1, 9999)), 102)];
+    for forwards in [&elsewhere[..], &other_port[..], &[]] {
+        assert_eq!(told(&l2tp, forwards).cause, Cause::L2tpSilent, "{forwards:?}");
+        assert_eq!(told(&esp, forwards).cause, Cause::EspUnanswered, "{forwards:?}");
+        assert_eq!(told(&no_esp, forwards).cause, Cause::NoTunnel, "{forwards:?}");
+    }
+    // The other device calls the same server itself, or another server begins with it, or it did before the call.
+    let mut calls = l2tp.clone();
+    calls[1].parts[0].from_device = true;
+    let mut stranger = l2tp.clone();
+    stranger[1].server = [203, 0, 113, 20].into();
+    let mut before = l2tp.clone();
+    before[1].parts[0].since = Some(NOW - 100);
+    for sessions in [calls, stranger, before] {
+        assert_eq!(told(&sessions, &vpn).cause, Cause::L2tpSilent);
+    }
+    let works = [
+        session(Kind::L2tp, State::Open, vec![part(17, 1701, 3, 3)]),
+        other(Kind::L2tp, vec![begun(part(17, 40000, 0, 9))]),
+    ];
+    assert_eq!(told(&works, &vpn).cause, Cause::Works);
 }

@@ -97,6 +97,10 @@ pub enum Request {
         /// Of this device; none: of whoever has trouble.
         #[serde(default)]
         device: Option<IpAddr>,
+        /// Whether pings shall be sent to its server, to measure how big a packet the way carries: if the verdict says that it can
+        /// be. Takes 6 s at most; what came of it is told for ten minutes. Without it nothing is sent.
+        #[serde(default)]
+        measure: bool,
     },
     /// Begins a ping, a trace or a lookup; one at a time. Answer: [`Response::Tried`] with what is known so far.
     Try {

@@ -23,7 +23,7 @@ use crate::journal::{By, Journal, JournalKind};
 use crate::kernel::Kernel;
 use crate::log;
 use crate::login::{Logins, Ticket};
-use crate::tools::Tools;
+use crate::tools::{Paths, Tools};
 
 /// Connections at once, per socket.
 const AT_ONCE: usize = 64;
@@ -60,6 +60,7 @@ pub struct Server<K> {
     pub(super) logins: Logins,
     tools: Tools,
     certificates: Certificates,
+    paths: Paths,
     listeners: Mutex<Listeners>,
     self_tests: SelfTests,
     /// Counts up when the listeners have changed.
@@ -75,6 +76,7 @@ impl<K: Kernel> Server<K> {
             logins,
             tools: Tools::default(),
             certificates,
+            paths: Paths::default(),
             listeners: Mutex::default(),
             self_tests: SelfTests::default(),
             listening: watch::Sender::new(0),
@@ -291,8 +293,14 @@ impl<K: Kernel> Server<K> {
                 done(self.self_tests.begin(settings.passthrough))
             }
             Request::SelfTest => Ok(Response::SelfTest(Box::new(self.self_tests.told()))),
-            Request::Diagnose { device } => {
-                Ok(Response::Diagnosis(Box::new(self.appliance.diagnose(device).await?)))
+            Request::Diagnose { device, measure } => {
+                let mut said = self.appliance.diagnose(device, &self.paths.told()).await?;
+                if let Some(server) = said.server.filter(|_| measure && said.can_measure) {
+                    self.paths.measure(server, self.appliance.largest_sent().await?).await;
+                    let device = device.or_else(|| said.device.map(|device| device.address));
+                    said = self.appliance.diagnose(device, &self.paths.told()).await?;
+                }
+                Ok(Response::Diagnosis(Box::new(said)))
             }
             Request::Try { tool, target } => {
                 let report = self.tools.begin(tool, &target, self.appliance.resolvers())?;

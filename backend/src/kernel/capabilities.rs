@@ -43,6 +43,12 @@ const EVENTS: &str = "  chain told {
     ct event set new,destroy,protoinfo
   }
 ";
+/// `ruleset/names.rs`.
+const NAMES: &str = "  chain answers {
+    type filter hook output priority filter; policy accept;
+    udp sport 53 limit rate 200/second burst 400 packets log group 53053
+  }
+";
 /// With an ingress device that every namespace has.
 const FLOW_TABLE: &str = "  flowtable fast {
     hook ingress priority filter
@@ -51,8 +57,11 @@ const FLOW_TABLE: &str = "  flowtable fast {
 ";
 
 pub(super) async fn capabilities() -> Result<Capabilities, Error> {
-    let all: String =
-        Helper::ALL.into_iter().map(Helper::declared).chain([ZONES.into(), EVENTS.into()]).collect();
+    let all: String = Helper::ALL
+        .into_iter()
+        .map(Helper::declared)
+        .chain([ZONES.into(), EVENTS.into(), NAMES.into()])
+        .collect();
     // Many kernels are built without flow tables.
     let (all, flow_tables) = tokio::join!(taken(&all), taken(FLOW_TABLE));
     let (all, flow_tables) = (all?, flow_tables?);
@@ -67,7 +76,13 @@ pub(super) async fn capabilities() -> Result<Capabilities, Error> {
             helpers.insert(helper);
         }
     }
-    Ok(Capabilities { helpers, many_clients: taken(ZONES).await?, events: taken(EVENTS).await?, flow_tables })
+    Ok(Capabilities {
+        helpers,
+        many_clients: taken(ZONES).await?,
+        events: taken(EVENTS).await?,
+        names: taken(NAMES).await?,
+        flow_tables,
+    })
 }
 
 fn table(inside: &str) -> String {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::{Bridge, Link, Load, Neighbour, Network, Numbers, Observation, SeenLink, Table};
+use super::{Bridge, Link, Load, Named, Neighbour, Network, Numbers, Observation, SeenLink, Table};
 use super::{Counter, Element, Entries, Entry, Error, Event, Flow, FlowMatch, Kernel};
 use crate::ruleset::{self, Capabilities, Ruleset};
 use crate::services::{Delegated, InternetLease, Lease, PppoeState, Served, Service, Services};
@@ -39,6 +39,9 @@ struct Memory {
     delegated: Option<Delegated>,
     numbers: Numbers,
     listener: Option<mpsc::Sender<Event>>,
+    asked: Option<mpsc::Sender<Named>>,
+    /// Conntrack entries, and how many fit, for [`Kernel::observe`].
+    fill: Option<(u64, u64)>,
     entries: Entries,
     carried: Option<(Counter, Counter)>,
     elements: BTreeMap<String, Vec<Element>>,
@@ -117,6 +120,16 @@ impl Fake {
     /// Tells `event` to whoever listens. False: nobody does, or has heard too little of what was told before.
     pub fn play(&self, event: Event) -> bool {
         self.memory().listener.as_ref().is_some_and(|listener| listener.try_send(event).is_ok())
+    }
+
+    /// Answers a device's question to whoever listens. False: nobody does.
+    pub fn answer(&self, named: Named) -> bool {
+        self.memory().asked.as_ref().is_some_and(|asked| asked.try_send(named).is_ok())
+    }
+
+    /// So many conntrack entries there shall be, of so many that fit.
+    pub fn set_fill(&self, entries: u64, room: u64) {
+        self.memory().fill = Some((entries, room));
     }
 
     /// The neighbours there shall be.
@@ -246,6 +259,8 @@ impl Kernel for Fake {
         let mut seen = self.note("observe".into()).await?.seen.clone();
         let wanted = |f: &Flow| flows.iter().any(|wanted| wanted.covers(f.protocol, f.server_port));
         seen.conntrack = (seen.flows.len() as u64, 65_536);
+        let fill = self.memory().fill;
+        seen.conntrack = fill.unwrap_or(seen.conntrack);
         seen.flows.retain(|f| wanted(f) || f.announced_by.is_some() && !flows.is_empty());
         Ok(seen)
     }
@@ -378,6 +393,12 @@ impl Kernel for Fake {
     async fn events(&self) -> Result<mpsc::Receiver<Event>, Error> {
         let (told, heard) = mpsc::channel(64);
         self.note("events".into()).await?.listener = Some(told);
+        Ok(heard)
+    }
+
+    async fn answers(&self) -> Result<mpsc::Receiver<Named>, Error> {
+        let (told, heard) = mpsc::channel(64);
+        self.memory().asked = Some(told);
         Ok(heard)
     }
 }

@@ -18,10 +18,10 @@ use super::links::{Links, refused};
 use super::pppoe::Session;
 use super::udhcpc::Udhcpc;
 use super::{
-    Counter, Element, Entries, Error, Event, Flow, FlowMatch, Kernel, Load, Neighbour, Network, Numbers,
-    Observation, Table,
+    Counter, Element, Entries, Error, Event, Flow, FlowMatch, Kernel, Load, Named, Neighbour, Network,
+    Numbers, Observation, Table,
 };
-use super::{capabilities, carried, configure, conntrack, elements, ipv6, nft, table};
+use super::{answers, capabilities, carried, configure, conntrack, elements, ipv6, nft, table};
 use crate::ruleset::{Capabilities, Ruleset};
 use crate::services::{InternetLease, Served, Services};
 use crate::settings::names::IfName;
@@ -226,6 +226,26 @@ impl Kernel for Linux {
                 let Ok(next) = next else { return };
                 for event in next {
                     if told.send(event).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(heard)
+    }
+
+    async fn answers(&self) -> Result<mpsc::Receiver<Named>, Error> {
+        let mut answers = answers::Answers::listen()?;
+        let (told, heard) = mpsc::channel(64);
+        tokio::spawn(async move {
+            loop {
+                let next = tokio::select! {
+                    next = answers.next() => next,
+                    () = told.closed() => return,
+                };
+                let Ok(next) = next else { return };
+                for named in next {
+                    if told.send(named).await.is_err() {
                         return;
                     }
                 }

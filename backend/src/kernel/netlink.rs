@@ -321,6 +321,23 @@ impl Listener {
         Ok(Self { fd, buffer: vec![0; BUFFER] })
     }
 
+    /// Asks the kernel for something and returns its yes or no. It answers within the call that asks.
+    pub(super) fn ask(&mut self, request: &Request) -> io::Result<()> {
+        const SEQUENCE: u32 = 1;
+        let kernel = SocketAddrNetlink::new(0, 0);
+        retry_on_intr(|| sendto(&self.fd.get_ref(), &request.sealed(SEQUENCE), SendFlags::empty(), &kernel))?;
+        loop {
+            let (_, length, sender) =
+                recvfrom(self.fd.get_ref(), self.buffer.as_mut_slice(), RecvFlags::DONTWAIT)?;
+            let bytes = self.buffer.get(..length).unwrap_or_default();
+            let answer = messages(bytes)
+                .find(|m| m.kind == NLMSG_ERROR && m.sequence == SEQUENCE && from_kernel(sender.clone()));
+            if let Some(answer) = answer {
+                return verdict(&answer);
+            }
+        }
+    }
+
     /// Waits for the next datagram and returns what `parse` makes of its messages. None: some were lost, because they came
     /// faster than they were read (ENOBUFS).
     pub(super) async fn next<T>(

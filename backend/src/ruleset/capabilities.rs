@@ -17,6 +17,8 @@ pub struct Capabilities {
     pub many_clients: bool,
     /// Connections can be told of when they end (`ct event set`): NF_CONNTRACK_EVENTS is there.
     pub events: bool,
+    /// Packets can be copied to the daemon (`log group`): nfnetlink_log is there.
+    pub names: bool,
     /// Flow tables can be made. No rule of ours uses them: see "Flow tables" in `backend/POLICY.md`.
     pub flow_tables: bool,
 }
@@ -24,12 +26,18 @@ pub struct Capabilities {
 impl Capabilities {
     /// A kernel that can do everything.
     pub fn everything() -> Self {
-        Self { helpers: Helper::ALL.into(), many_clients: true, events: true, flow_tables: true }
+        Self { helpers: Helper::ALL.into(), many_clients: true, events: true, names: true, flow_tables: true }
     }
 
     /// A kernel that can do nothing of this.
     pub fn nothing() -> Self {
-        Self { helpers: BTreeSet::new(), many_clients: false, events: false, flow_tables: false }
+        Self {
+            helpers: BTreeSet::new(),
+            many_clients: false,
+            events: false,
+            names: false,
+            flow_tables: false,
+        }
     }
 
     /// Whether the kernel has the helper.
@@ -42,7 +50,8 @@ impl Capabilities {
         let helpers = Helper::ALL.into_iter().filter(|helper| !self.knows(*helper)).map(Feature::Helper);
         let many_clients = (!self.many_clients).then_some(Feature::ManyClients);
         let events = (!self.events).then_some(Feature::Events);
-        many_clients.into_iter().chain(events).chain(helpers).collect()
+        let names = (!self.names).then_some(Feature::Names);
+        many_clients.into_iter().chain(events).chain(names).chain(helpers).collect()
     }
 }
 
@@ -56,4 +65,6 @@ pub enum Feature {
     ManyClients,
     /// To hear of ended PPTP calls.
     Events,
+    /// To hear of DNS answers, for the names of servers.
+    Names,
 }

@@ -42,6 +42,7 @@ fn case(folder: &Path) -> Case {
         helpers: Helper::ALL.into_iter().filter(|one| !lacks(&format!("{} helper", one.name()))).collect(),
         many_clients: !lacks("zones"),
         events: !lacks("events"),
+        names: !lacks("names"),
         ..Capabilities::everything()
     };
     let ruleset = if said("# state: deny") { deny(&settings) } else { compile(&settings, &capabilities) };

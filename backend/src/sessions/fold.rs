@@ -207,6 +207,7 @@ fn session(group: Group, mut parts: Vec<Seen<'_>>, learnt: &Learnt, l2tp: &[u16]
             kind,
             device: device(address, None),
             server,
+            server_name: None,
             server_port: port,
             state,
             since: parts.iter().filter_map(|one| one.part.since).min(),

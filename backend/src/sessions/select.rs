@@ -57,7 +57,8 @@ impl Filter {
                 && (text.is_empty()
                     || named
                     || has(&session.device.address.to_string())
-                    || has(&session.server.to_string()))
+                    || has(&session.server.to_string())
+                    || session.server_name.as_deref().is_some_and(has))
         };
         let fitting: Vec<&Session> = all.iter().map(|one| &one.session).filter(|one| fits(one)).collect();
         let skipped = self.skip.min(fitting.len());

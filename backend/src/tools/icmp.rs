@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fd::OwnedFd;
-use rustix::net::sockopt::{set_ip_ttl, set_ipv6_unicast_hops};
+use rustix::io::Errno;
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover, set_ip_ttl, set_ipv6_unicast_hops};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, recvfrom, sendto, socket_with,
 };
@@ -19,6 +20,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// Bytes after the header of an echo request, as ping(8) sends.
 const PAYLOAD: usize = 56;
+/// Bytes of an IPv4 header without options and of an echo request's.
+pub(super) const HEADERS: usize = 28;
 /// The hop limit of a ping, as Linux has it for everything.
 const FAR: u8 = 64;
 /// Longest packet we read; an echo reply has 92 bytes and a header, an error at most 576 or 1280.
@@ -33,6 +36,8 @@ pub(super) struct Heard {
     pub(super) reached: bool,
     /// Why it goes no farther; none: it was reached, or the hops were used up.
     pub(super) why: Option<String>,
+    /// IPv4: it was too big, and the next way carries so many bytes; 0: who says so does not say how many (RFC 1191 section 4).
+    pub(super) too_big: Option<u16>,
     /// How long it took.
     pub(super) after: Duration,
 }
@@ -80,19 +85,34 @@ impl Prober {
 
     /// Sends request `number`, which dies after so many hops.
     pub(super) async fn send(&self, number: u16, hops: Option<u8>) -> io::Result<()> {
-        let packet = request(self.target, self.id, number);
+        self.send_packet(number, hops, &request(self.target, self.id, number, PAYLOAD)).await
+    }
+
+    /// Sends request `number` over IPv4 as a packet of so many bytes, 28 at least. `whole`: nobody may cut it (DF), and what the
+    /// kernel has learnt of the way is ignored (ip(7), `IP_PMTUDISC_PROBE`); else everybody may.
+    pub(super) async fn send_sized(&self, number: u16, bytes: usize, whole: bool) -> io::Result<()> {
+        let how = if whole { Ipv4PathMtuDiscovery::PROBE } else { Ipv4PathMtuDiscovery::DONT };
+        set_ip_mtu_discover(&self.fd, how)?;
+        let packet = request(self.target, self.id, number, bytes.saturating_sub(HEADERS));
+        self.send_packet(number, None, &packet).await
+    }
+
+    async fn send_packet(&self, number: u16, hops: Option<u8>, packet: &[u8]) -> io::Result<()> {
         let to = SocketAddr::new(self.target, 0);
         let send = |fd: &OwnedFd| {
             match self.target {
                 IpAddr::V4(_) => set_ip_ttl(fd, hops.unwrap_or(FAR).into())?,
                 IpAddr::V6(_) => set_ipv6_unicast_hops(fd, Some(hops.unwrap_or(FAR)))?,
             }
-            Ok(sendto(fd, &packet, SendFlags::empty(), &to)?)
+            Ok(sendto(fd, packet, SendFlags::empty(), &to)?)
         };
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Instant::now());
         match self.fd.async_io(Interest::WRITABLE, send).await {
             // An error that came for an earlier request may be told by the next call (ip(7)): that is not about this one.
-            Err(error) if error.kind() == io::ErrorKind::HostUnreachable => {
+            Err(error)
+                if error.kind() == io::ErrorKind::HostUnreachable
+                    || Errno::from_io_error(&error) == Some(Errno::MSGSIZE) =>
+            {
                 self.fd.async_io(Interest::WRITABLE, send).await.map(drop)
             }
             done => done.map(drop),
@@ -136,18 +156,19 @@ impl Prober {
             let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(sent) = sent.get(&message.number) else { continue };
             let (from, after) = (from.ip(), sent.elapsed());
-            return Some((message.number, Heard { from, reached: message.reached, why: message.why, after }));
+            let About { number, reached, why, too_big } = message;
+            return Some((number, Heard { from, reached, why, too_big, after }));
         }
     }
 }
 
 /// An echo request. Its IPv6 checksum is the kernel's (RFC 3542 section 3.1).
-fn request(target: IpAddr, id: u16, number: u16) -> Vec<u8> {
+fn request(target: IpAddr, id: u16, number: u16, payload: usize) -> Vec<u8> {
     let kind = if target.is_ipv4() { ECHO_REQUEST } else { ECHO_REQUEST_6 };
     let mut packet = vec![kind, 0, 0, 0];
     packet.extend(id.to_be_bytes());
     packet.extend(number.to_be_bytes());
-    packet.extend(std::iter::repeat_n(0x50, PAYLOAD));
+    packet.extend(std::iter::repeat_n(0x50, payload));
     if target.is_ipv4() {
         let sum = checksum(&packet).to_be_bytes();
         packet[2..4].copy_from_slice(&sum);
@@ -180,6 +201,7 @@ struct About {
     number: u16,
     reached: bool,
     why: Option<String>,
+    too_big: Option<u16>,
 }
 
 /// What a packet says about request `id` to `target`; none: nothing, or it is cut off.
@@ -195,7 +217,7 @@ fn read(packet: &[u8], target: IpAddr, from: IpAddr, id: u16) -> Option<About> {
     };
     match (v4, kind) {
         (true, ECHO_REPLY) | (false, ECHO_REPLY_6) if from == target => {
-            Some(About { number: number(message, kind)?, reached: true, why: None })
+            Some(About { number: number(message, kind)?, reached: true, why: None, too_big: None })
         }
         (true, UNREACHABLE | TIME_EXCEEDED) => {
             let quoted = message.get(8..)?;
@@ -204,7 +226,11 @@ fn read(packet: &[u8], target: IpAddr, from: IpAddr, id: u16) -> Option<About> {
                 return None;
             }
             let number = number(past_header(quoted)?, ECHO_REQUEST)?;
-            Some(About { number, reached: false, why: (kind == UNREACHABLE).then(|| unreachable(code)) })
+            let why = (kind == UNREACHABLE).then(|| unreachable(code));
+            // RFC 1191 section 4: the next hop's MTU, in what was unused before.
+            let too_big = (kind == UNREACHABLE && code == 4)
+                .then(|| Some(u16::from_be_bytes([*message.get(6)?, *message.get(7)?])));
+            Some(About { number, reached: false, why, too_big: too_big.flatten() })
         }
         (false, UNREACHABLE_6 | TIME_EXCEEDED_6) => {
             let quoted = message.get(8..)?;
@@ -214,7 +240,7 @@ fn read(packet: &[u8], target: IpAddr, from: IpAddr, id: u16) -> Option<About> {
             }
             let number = number(quoted.get(40..)?, ECHO_REQUEST_6)?;
             let why = (kind == UNREACHABLE_6).then(|| unreachable_6(code));
-            Some(About { number, reached: false, why })
+            Some(About { number, reached: false, why, too_big: None })
         }
         _ => None,
     }
@@ -271,30 +297,36 @@ mod tests {
 
     fn quoted(id: u16, number: u16) -> Vec<u8> {
         let mut quoted = header(1, [203, 0, 113, 10]);
-        quoted.extend(&request(SERVER, id, number)[..8]);
+        quoted.extend(&request(SERVER, id, number, PAYLOAD)[..8]);
         quoted
     }
 
     #[test]
     fn the_target_answers_for_itself() {
         let mut reply = header(1, [192, 168, 1, 1]);
-        let mut echo = request(SERVER, 500, 3);
+        let mut echo = request(SERVER, 500, 3, PAYLOAD);
         assert_eq!(checksum(&echo), 0, "its own sum makes it whole");
         echo[0] = ECHO_REPLY;
         reply.extend(echo);
         let about = read(&reply, SERVER, SERVER, 500);
-        assert_eq!(about, Some(About { number: 3, reached: true, why: None }));
+        assert_eq!(about, Some(About { number: 3, reached: true, why: None, too_big: None }));
         assert_eq!(read(&reply, SERVER, HOP, 500), None, "somebody else");
         assert_eq!(read(&reply, SERVER, SERVER, 501), None, "another program's");
     }
 
     #[test]
     fn routers_are_believed_about_our_own_packets_only() {
-        let about = |number, why: Option<&str>| About { number, reached: false, why: why.map(str::to_owned) };
+        let about = |number, why: Option<&str>| {
+            let why = why.map(str::to_owned);
+            About { number, reached: false, why, too_big: None }
+        };
         let packet = error(TIME_EXCEEDED, 0, &quoted(500, 4));
         assert_eq!(read(&packet, SERVER, HOP, 500), Some(about(4, None)));
         let packet = error(UNREACHABLE, 13, &quoted(500, 5));
         assert_eq!(read(&packet, SERVER, HOP, 500), Some(about(5, Some("its rules forbid it"))));
+        let mut too_big = error(UNREACHABLE, 4, &quoted(500, 6));
+        too_big[26..28].copy_from_slice(&1400_u16.to_be_bytes());
+        assert_eq!(read(&too_big, SERVER, HOP, 500).and_then(|about| about.too_big), Some(1400));
         assert_eq!(read(&error(TIME_EXCEEDED, 0, &quoted(501, 4)), SERVER, HOP, 500), None);
         let other: IpAddr = [203, 0, 113, 20].into();
         assert_eq!(read(&error(TIME_EXCEEDED, 0, &quoted(500, 4)), other, HOP, 500), None);
@@ -307,7 +339,7 @@ mod tests {
     fn the_same_over_ipv6() {
         let target: IpAddr = "2001:db8::10".parse().unwrap();
         let hop: IpAddr = "2001:db8:1::1".parse().unwrap();
-        let mut echo = request(target, 9, 2);
+        let mut echo = request(target, 9, 2, PAYLOAD);
         let mut error = vec![TIME_EXCEEDED_6, 0, 0, 0, 0, 0, 0, 0, 0x60, 0, 0, 0, 0, 64, 58, 1];
         error.extend([0; 16]);
         error.extend("2001:db8::10".parse::<Ipv6Addr>().unwrap().octets());

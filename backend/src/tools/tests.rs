@@ -39,7 +39,7 @@ fn only_one_host_can_be_asked() {
 
 fn heard(from: [u8; 4], reached: bool, why: Option<&str>) -> Option<Heard> {
     let after = Duration::from_micros(1500);
-    Some(Heard { from: from.into(), reached, why: why.map(str::to_owned), after })
+    Some(Heard { from: from.into(), reached, why: why.map(str::to_owned), too_big: None, after })
 }
 
 #[test]

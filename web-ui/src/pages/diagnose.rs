@@ -11,8 +11,9 @@ use postern::door::messages::{
 use serde::Deserialize;
 
 use crate::error::Problem;
+use crate::form::AdminForm;
 use crate::login::Admin;
-use crate::view::{Chrome, html};
+use crate::view::{Chrome, html, see_other};
 
 /// Path of the page.
 pub const HERE: &str = "/diagnose";
@@ -27,9 +28,12 @@ struct DiagnosePage {
     devices: Vec<(String, String, bool)>,
     chip: (&'static str, &'static str, &'static str),
     verdict: Diagnosis,
+    /// The device that is asked about, or the one of the verdict.
+    asked: String,
     /// The device, as it is called.
     device: String,
     server: String,
+    server_name: Option<String>,
     drawing: Option<Drawing>,
 }
 
@@ -65,7 +69,7 @@ struct Asked {
 pub async fn show(admin: Admin, uri: Uri) -> Result<Response, Problem> {
     let asked: Asked = serde_urlencoded::from_str(uri.query().unwrap_or_default()).unwrap_or_default();
     let device: Option<IpAddr> = asked.device.parse().ok();
-    let Answer::Diagnosis(verdict) = admin.ask(Ask::Diagnose { device }).await? else {
+    let Answer::Diagnosis(verdict) = admin.ask(Ask::Diagnose { device, measure: false }).await? else {
         return Err(Problem::Misunderstood("a diagnosis"));
     };
     let filter = Filter { limit: 200, ..Filter::default() };
@@ -73,7 +77,7 @@ pub async fn show(admin: Admin, uri: Uri) -> Result<Response, Problem> {
         return Err(Problem::Misunderstood("sessions"));
     };
     let devices = devices(&page.sessions, &admin, device);
-    let refresh = device.map_or_else(|| HERE.to_owned(), |device| format!("{HERE}?device={device}"));
+    let refresh = about(device);
     let page = DiagnosePage {
         revision_now: admin.status.revision,
         chrome: admin.chrome(HERE).await,
@@ -84,12 +88,37 @@ pub async fn show(admin: Admin, uri: Uri) -> Result<Response, Problem> {
             (false, false) => ("working", "\u{25cf}", "Works"),
             (false, true) => ("ready", "\u{25cb}", "Nothing to say yet"),
         },
+        asked: device
+            .or_else(|| verdict.device.as_ref().map(|device| device.address))
+            .map_or_else(String::new, |device| device.to_string()),
         device: verdict.device.as_ref().map_or_else(|| "Device".to_owned(), |d| called(&d.name, d.address)),
         server: verdict.server.map_or_else(|| "Internet".to_owned(), |server| server.to_string()),
+        server_name: verdict.server_name.clone(),
         drawing: (!verdict.steps.is_empty()).then(|| drawing(&verdict.steps)),
         verdict: *verdict,
     };
     Ok(html(StatusCode::OK, &page))
+}
+
+/// The page about this device.
+fn about(device: Option<IpAddr>) -> String {
+    device.map_or_else(|| HERE.to_owned(), |device| format!("{HERE}?device={device}"))
+}
+
+/// Whose way to its server.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasureForm {
+    device: String,
+}
+
+/// Has the daemon measure with pings, which takes a second or a few, and shows what came of it.
+pub async fn measure(admin: Admin, AdminForm(form): AdminForm<MeasureForm>) -> Result<Response, Problem> {
+    let device: Option<IpAddr> = form.device.parse().ok();
+    let Answer::Diagnosis(_) = admin.ask(Ask::Diagnose { device, measure: true }).await? else {
+        return Err(Problem::Misunderstood("a diagnosis"));
+    };
+    Ok(see_other(&about(device)))
 }
 
 fn called(name: &Option<String>, address: IpAddr) -> String {
@@ -98,8 +127,8 @@ fn called(name: &Option<String>, address: IpAddr) -> String {
 
 /// Every device that was seen to use a VPN, or to try.
 fn devices(sessions: &[Session], admin: &Admin, asked: Option<IpAddr>) -> Vec<(String, String, bool)> {
-    let tried = admin.status.attempts.iter().map(|attempt| &attempt.device);
-    let seen = sessions.iter().map(|session| &session.device).chain(tried);
+    let blocked = admin.status.attempts.iter().map(|attempt| &attempt.device);
+    let seen = sessions.iter().map(|session| &session.device).chain(blocked);
     let mut all: Vec<(IpAddr, String)> = seen.map(|d| (d.address, called(&d.name, d.address))).collect();
     all.extend(asked.map(|address| (address, address.to_string())));
     all.sort();
@@ -149,7 +178,7 @@ fn drawing(steps: &[Step]) -> Drawing {
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
-    use postern::door::messages::{Action, Cause, Party, Step};
+    use postern::door::messages::{Action, Cause, Diagnosis, Party, Step};
 
     use crate::testing::browser::Browser;
     use crate::testing::fake::verdict;
@@ -163,7 +192,7 @@ mod tests {
         for part in [
             "do not arrive",
             "192.168.1.23",
-            "203.0.113.20",
+            "203.0.113.20 is vpn.example.com",
             "Something is wrong",
             "none &#60;b&#62;, missing",
         ] {
@@ -184,6 +213,29 @@ mod tests {
             let form = browser.forms().into_iter().find(|one| one.action == form).unwrap();
             browser.send(form.clone()).await;
             assert_eq!(browser.status, StatusCode::OK, "{}: {}", form.action, browser.body);
+        }
+    }
+
+    #[tokio::test]
+    async fn pings_are_sent_on_a_click_and_never_by_looking() {
+        let mut browser = Browser::logged_in().await;
+        browser.open("/diagnose").await;
+        assert!(!browser.body.contains("/diagnose/measure"), "there is nothing to measure");
+        browser.daemon.state().verdict = Diagnosis { can_measure: true, ..verdict() };
+        browser.open("/diagnose?device=192.168.1.23").await;
+        assert_eq!(browser.daemon.state().measured, []);
+        let form = browser.forms().into_iter().find(|form| form.action == "/diagnose/measure").unwrap();
+        browser.send(form).await;
+        assert_eq!((browser.status, browser.path.as_str()), (StatusCode::OK, "/diagnose"));
+        assert_eq!(browser.daemon.state().measured, [Some([192, 168, 1, 23].into())]);
+        assert!(browser.body.contains("value=\"192.168.1.23\" selected"), "{}", browser.body);
+        browser.daemon.state().verdict.action = Some(Action::SetMtu { bytes: 1400 });
+        browser.open("/diagnose").await;
+        assert!(browser.body.contains("class=\"button\" href=\"/network/internet\""));
+        for (name, page) in [(Some("Work".to_owned()), "/security/forwards"), (None, "/security/firewall")] {
+            browser.daemon.state().verdict.action = Some(Action::SeeForward { name });
+            browser.open("/diagnose").await;
+            assert!(browser.body.contains(&format!("class=\"button\" href=\"{page}\"")), "{page}");
         }
     }
 

@@ -2,8 +2,6 @@
 
 mod form;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -52,7 +50,7 @@ pub async fn show(admin: Admin) -> Result<Response, Problem> {
 
 /// Saves what was changed. Whatever is refused comes back as the same page with what was typed.
 pub async fn save(admin: Admin, AdminForm(mut form): AdminForm<FirewallForm>) -> Result<Response, Problem> {
-    form.read_clock(now());
+    form.read_clock(admin.status.clock.now);
     let Some(refused) = edit::save(&admin, &mut form).await? else { return Ok(see_other(HERE)) };
     let mut page = FirewallPage::new(&admin, &refused.settings, form).await;
     page.chrome.error = true;
@@ -63,15 +61,9 @@ pub async fn save(admin: Admin, AdminForm(mut form): AdminForm<FirewallForm>) ->
     Ok(html(refused.status, &page))
 }
 
-/// Seconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
-}
-
 /// The time, and what is left until then.
 fn until(time: Time, clock: &Clock) -> String {
-    let left = u64::try_from(time.unix() - now()).unwrap_or_default();
+    let left = u64::try_from(time.unix() - clock.now).unwrap_or_default();
     format!("{}, in {}", clock.say(time.unix()), words::span(left))
 }
 

@@ -4,8 +4,6 @@ mod csv;
 #[cfg(test)]
 mod tests;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use askama::Template;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{StatusCode, Uri};
@@ -104,8 +102,8 @@ impl Asked {
         serde_urlencoded::from_str(uri.query().unwrap_or_default()).unwrap_or_default()
     }
 
-    fn filter(&self) -> JournalFilter {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+    /// `now` by the daemon's clock, which has written the lines.
+    fn filter(&self, now: i64) -> JournalFilter {
         let span = SPANS.iter().find(|(word, ..)| *word == self.span);
         JournalFilter {
             text: self.text.chars().take(64).collect(),
@@ -118,7 +116,7 @@ impl Asked {
 
     /// The address that asks for this, with so many passed over.
     fn address(&self, path: &str, skip: usize) -> String {
-        let filter = self.filter();
+        let filter = self.filter(0);
         let kind = filter.kind.map_or("", JournalKind::word);
         let span = SPANS.iter().find(|(word, ..)| *word == self.span).map_or("", |(word, ..)| word);
         let pairs =
@@ -132,7 +130,7 @@ impl Asked {
 /// A page of it.
 pub async fn show(admin: Admin, uri: Uri) -> Result<Response, Problem> {
     let asked = Asked::of(&uri);
-    let page = page(&admin, asked.filter()).await?;
+    let page = page(&admin, asked.filter(admin.status.clock.now)).await?;
     let chrome = admin.chrome(HERE).await;
     let (first, last) = (page.skipped, page.skipped + page.entries.len());
     let range = match page.matching {
@@ -161,7 +159,7 @@ pub async fn show(admin: Admin, uri: Uri) -> Result<Response, Problem> {
 /// All lines that fit, as a file.
 pub async fn download(admin: Admin, uri: Uri) -> Result<Response, Problem> {
     let asked = Asked { skip: 0, ..Asked::of(&uri) };
-    let mut filter = JournalFilter { limit: DOWNLOADED.0, ..asked.filter() };
+    let mut filter = JournalFilter { limit: DOWNLOADED.0, ..asked.filter(admin.status.clock.now) };
     let mut text = csv::HEAD.to_owned();
     let mut last = i64::MAX;
     for _ in 0..DOWNLOADED.1 {

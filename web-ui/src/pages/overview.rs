@@ -9,7 +9,7 @@ use postern::settings::Role;
 
 use super::history::Entry;
 use super::mend;
-use super::switch_on::{Tried, tried};
+use super::switch_on::{Blocked, blocked};
 use crate::chart::{Line, line};
 use crate::error::Problem;
 use crate::login::Admin;
@@ -27,7 +27,7 @@ struct OverviewPage {
     local_network: Option<Link>,
     passthrough: Vec<Truth>,
     notices: Vec<String>,
-    tried: Vec<Tried>,
+    blocked: Vec<Blocked>,
     revision_now: i64,
     mend: Option<&'static str>,
     throughput: Option<Line>,
@@ -74,7 +74,7 @@ fn page(chrome: Chrome, status: &Status, sessions: usize, newest: Option<Revisio
             .filter_map(|n| Truth::of(&status.passthrough, n))
             .collect(),
         notices: status.notices.clone(),
-        tried: tried(&status.attempts),
+        blocked: blocked(&status.attempts),
         revision_now: status.revision,
         mend: mend::why(status),
         throughput: line(&status.throughput, 320, 60),

@@ -14,7 +14,7 @@ use super::devices::{self, Line};
 use super::edit::{self, newest};
 use super::look_again::Able;
 use super::mend;
-use super::switch_on::{Tried, tried};
+use super::switch_on::{Blocked, blocked};
 use crate::error::Problem;
 use crate::form::{AdminForm, Errors};
 use crate::login::Admin;
@@ -39,7 +39,7 @@ struct PassthroughPage {
     l2tp: Option<Truth>,
     pptp: Option<Truth>,
     notices: Vec<String>,
-    tried: Vec<Tried>,
+    blocked: Vec<Blocked>,
     revision_now: i64,
     mend: Option<&'static str>,
     many_clients: ManyClients,
@@ -127,7 +127,7 @@ impl PassthroughPage {
             l2tp: Truth::of(&status.passthrough, "l2tp"),
             pptp: Truth::of(&status.passthrough, "pptp"),
             notices: status.notices.clone(),
-            tried: tried(&status.attempts),
+            blocked: blocked(&status.attempts),
             revision_now: status.revision,
             mend: mend::why(status),
             takes_effect: match status.role {

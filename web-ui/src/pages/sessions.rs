@@ -46,6 +46,8 @@ struct SessionsPage {
 #[template(path = "sessions_table.html")]
 pub(crate) struct Table {
     token: String,
+    /// What was asked for, so that ending one leads back to it.
+    asked: Asked,
     rows: Vec<Row>,
     /// There is no session at all.
     none: bool,
@@ -105,6 +107,7 @@ impl Asked {
         };
         Table {
             token: token.to_owned(),
+            asked: self.clone(),
             rows: page.sessions.iter().map(|one| Row::of(one, clock)).collect(),
             none: page.total == 0,
             range,
@@ -132,16 +135,23 @@ pub async fn show(admin: Admin, uri: Uri) -> Result<Response, Problem> {
     Ok(response)
 }
 
-/// Which one to end.
+/// Which one to end, and what the page showed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EndForm {
     id: String,
+    #[serde(default)]
+    text: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    skip: usize,
 }
 
-/// Ends it.
+/// Ends it, and shows the same page of the same filter.
 pub async fn end(admin: Admin, AdminForm(form): AdminForm<EndForm>) -> Result<Response, Problem> {
-    let message = admin.order(Ask::EndSession { id: form.id }).await?;
+    let EndForm { id, text, kind, skip } = form;
+    let message = admin.order(Ask::EndSession { id }).await?;
     admin.flash(message).await;
-    Ok(see_other(HERE))
+    Ok(see_other(&Asked { text, kind, skip }.address(HERE, skip)))
 }

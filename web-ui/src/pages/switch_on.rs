@@ -14,7 +14,7 @@ use crate::login::Admin;
 use crate::view::see_other;
 
 /// An attempt, for a page.
-pub struct Tried {
+pub struct Blocked {
     /// What happened.
     pub sentence: String,
     /// What to switch on; none: that would not help.
@@ -26,8 +26,8 @@ pub struct Tried {
 }
 
 /// What devices tried that is refused.
-pub fn tried(attempts: &[Attempt]) -> Vec<Tried> {
-    let of = |attempt: &Attempt| Tried {
+pub fn blocked(attempts: &[Attempt]) -> Vec<Blocked> {
+    let of = |attempt: &Attempt| Blocked {
         sentence: attempt.sentence(),
         key: attempt.can_switch_on.then(|| attempt.key.clone()),
         title: attempt.title.clone(),

@@ -61,6 +61,8 @@ pub struct State {
     /// Newest first.
     pub journal: Vec<JournalEntry>,
     pub verdict: Diagnosis,
+    /// Who was asked about with pings.
+    pub measured: Vec<Option<std::net::IpAddr>>,
     pub tried: Option<Report>,
     pub self_test: SelfTest,
     /// Names of the sessions that were ended.
@@ -131,7 +133,9 @@ pub fn healthy() -> Diagnosis {
         action: None,
         device: None,
         server: None,
+        server_name: None,
         steps: Vec::new(),
+        can_measure: false,
     }
 }
 
@@ -147,11 +151,22 @@ pub fn verdict() -> Diagnosis {
         action: None,
         device: Some(postern::sessions::device([192, 168, 1, 23].into(), None)),
         server: Some([203, 0, 113, 20].into()),
+        server_name: Some("vpn.example.com".into()),
         steps: vec![
             step(Party::Device, Party::Server, "GRE, 12 packets", true),
             step(Party::Server, Party::Router, "none <b>", false),
         ],
+        can_measure: false,
     }
+}
+
+/// What the daemon's clock says, in seconds since 1970: another time than that of the machine which runs the tests.
+pub const CLOCK: i64 = 1_795_257_000;
+
+fn clock(zone: &postern::settings::names::TimeZone) -> Clock {
+    let mut clock = Clock::read(zone);
+    clock.now = CLOCK;
+    clock
 }
 
 /// Some sessions as the daemon would fold them.
@@ -162,6 +177,7 @@ pub fn some_sessions() -> Vec<Session> {
         kind,
         device: device([192, 168, 1, last].into(), None),
         server: [203, 0, 113, server].into(),
+        server_name: (server == 20).then(|| "vpn.example.com".to_owned()),
         server_port: None,
         state,
         since: Some(1_790_000_000),
@@ -234,6 +250,7 @@ impl Fake {
             self_test: SelfTest::default(),
             journal: Vec::new(),
             verdict: healthy(),
+            measured: Vec::new(),
             tried: None,
             ended: Vec::new(),
             open: [0; 3],
@@ -408,7 +425,7 @@ impl State {
             dhcp_dns: self.dhcp_dns.clone(),
             internet_state: self.internet_state.clone(),
             conntrack: (318, 262_144),
-            clock: Clock::default(),
+            clock: clock(&self.settings.system.timezone),
             uptime_seconds: 4000,
             needs_mending: false,
             throughput: self.sessions.first().map(|one| one.samples.clone()).unwrap_or_default(),
@@ -504,7 +521,12 @@ impl Daemon for Fake {
                 done("The self-test is running.")
             }
             Request::SelfTest => Response::SelfTest(Box::new(state.self_test.clone())),
-            Request::Diagnose { .. } => Response::Diagnosis(Box::new(state.verdict.clone())),
+            Request::Diagnose { device, measure } => {
+                if measure {
+                    state.measured.push(device);
+                }
+                Response::Diagnosis(Box::new(state.verdict.clone()))
+            }
             Request::Tried => Response::Tried { report: state.tried.clone() },
             Request::Try { target, .. } if target.contains(' ') => {
                 let said = "That is neither a name nor an address.";
@@ -519,7 +541,7 @@ impl Daemon for Fake {
                 state.sessions.retain(|session| session.id != id);
                 state.ended.push(id);
                 done(
-                    "PPTP from 192.168.1.23 to 203.0.113.20 has ended. For a minute the two cannot begin it anew.",
+                    "PPTP from 192.168.1.23 to 203.0.113.20 has ended, with every PPTP call of the two. For a minute the two cannot begin it anew.",
                 )
             }
             Request::Change { base_revision, patch, .. } => state.change(base_revision, patch),

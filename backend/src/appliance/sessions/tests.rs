@@ -99,3 +99,27 @@ async fn who_waits_for_a_servers_pairing_is_an_alarm_and_only_as_long_as_somebod
     folded[0].session.state = State::Waiting;
     assert!(conflicts(&folded)[0].contains("and 1 more wait until"), "{:?}", conflicts(&folded));
 }
+
+#[tokio::test]
+async fn a_server_has_the_name_that_a_device_was_answered_and_one_can_look_for_it() {
+    let (fake, appliance) = router().await;
+    fake.set_entries(vec![tunnel(101, 4500)]);
+    let listening = appliance.clone();
+    let task = tokio::spawn(async move { listening.watch_answers().await });
+    let named = crate::kernel::Named {
+        name: "vpn.example.com".into(),
+        addresses: vec![[203, 0, 113, 10].into(), [203, 0, 113, 11].into()],
+    };
+    while !fake.answer(named.clone()) {
+        tokio::task::yield_now().await;
+    }
+    while appliance.server_names().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let by_name = Filter { text: "VPN.example".into(), ..Filter::default() };
+    let page = appliance.sessions(&by_name).await.unwrap();
+    assert_eq!(page.sessions[0].server_name.as_deref(), Some("vpn.example.com"));
+    task.abort();
+    let none = Filter { text: "other.example".into(), ..Filter::default() };
+    assert_eq!(appliance.sessions(&none).await.unwrap().matching, 0);
+}

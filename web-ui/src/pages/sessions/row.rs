@@ -1,6 +1,6 @@
 //! One session as a row of the table.
 
-use postern::door::messages::{Clock, Session, SessionState};
+use postern::door::messages::{Clock, Kind, Session, SessionState};
 
 use crate::chart::{Line, line};
 use crate::words::bytes;
@@ -11,6 +11,8 @@ pub(crate) struct Row {
     pub device: String,
     pub address: String,
     pub server: String,
+    /// Its address, where it has a name.
+    pub server_address: String,
     pub kind: &'static str,
     /// Call IDs, SPIs, ports.
     pub marks: Vec<String>,
@@ -22,6 +24,8 @@ pub(crate) struct Row {
     pub idle: String,
     pub line: Option<Line>,
     pub can_end: bool,
+    /// What else ends with it.
+    pub with_it: &'static str,
 }
 
 impl Row {
@@ -41,7 +45,11 @@ impl Row {
                 Some(_) => address,
                 None => session.device.mac.clone().unwrap_or_default(),
             },
-            server: session.server.to_string(),
+            server: session.server_name.clone().unwrap_or_else(|| session.server.to_string()),
+            server_address: session
+                .server_name
+                .as_ref()
+                .map_or_else(String::new, |_| session.server.to_string()),
             kind: session.kind.title(),
             marks: marks(session),
             state: (class, shape, session.state.title(), session.state.sentence()),
@@ -52,6 +60,10 @@ impl Row {
             idle: session.idle.map_or_else(|| "not known".to_owned(), ago),
             line: line(&session.samples, 110, 26),
             can_end: session.can_end,
+            with_it: match session.kind {
+                Kind::Pptp | Kind::Gre => ", with every PPTP call of the two",
+                _ => "",
+            },
         }
     }
 }

@@ -10,14 +10,19 @@ async fn sessions_are_shown_with_what_is_known_and_what_is_not_counted_is_not_ze
     assert!(browser.body.contains("No VPN session yet"));
     browser.daemon.state().sessions = some_sessions();
     browser.open("/vpn-sessions").await;
-    for part in
-        ["192.168.1.23", "SPI out c4a1 09be", "48 MB / 336 MB", "Call IDs 7 and 1024", "probably WireGuard"]
-    {
+    for part in [
+        "192.168.1.23",
+        "vpn.example.com<small>203.0.113.20</small>",
+        "SPI out c4a1 09be",
+        "48 MB / 336 MB",
+        "Call IDs 7 and 1024",
+        "probably WireGuard",
+    ] {
         assert!(browser.body.contains(part), "{part}: {}", browser.body);
     }
     assert!(browser.body.contains("not counted") && browser.body.contains("not measured yet"));
     assert_eq!(browser.body.matches("<polyline").count(), 2, "only what was measured is drawn");
-    assert_eq!(browser.body.matches(">End</button>").count(), 3, "not of ordinary traffic");
+    assert_eq!(browser.body.matches(">End session</button>").count(), 3, "not of ordinary traffic");
 }
 
 #[tokio::test]
@@ -30,6 +35,38 @@ async fn a_session_is_ended_by_its_button() {
     assert_eq!((browser.status, browser.path.as_str()), (StatusCode::OK, "/vpn-sessions"));
     assert!(browser.flash().contains("has ended"), "{}", browser.flash());
     assert_eq!(browser.daemon.state().ended, ["ipsec_esp-192.168.1.23-203.0.113.10"]);
+}
+
+#[tokio::test]
+async fn after_an_end_the_filter_and_the_page_are_those_of_before() {
+    let mut browser = Browser::logged_in().await;
+    let mut many = some_sessions();
+    let template = many[0].clone();
+    many.extend((0..60_u8).map(|n| {
+        let mut one = template.clone();
+        one.id = format!("one-{n}");
+        one.device.address = [10, 0, 0, n].into();
+        one
+    }));
+    browser.daemon.state().sessions = many;
+    browser.open("/vpn-sessions?text=10.0.0.&kind=ipsec_esp&skip=50").await;
+    let shown = browser.body.clone();
+    assert!(shown.contains("51 to 60 of 60."), "{shown}");
+    let form = browser.form("id");
+    browser.send(form).await;
+    assert_eq!(browser.status, StatusCode::OK);
+    assert!(browser.flash().contains("has ended"));
+    assert!(browser.body.contains("51 to 60 of 60.") && browser.body.contains("value=\"10.0.0.\""));
+}
+
+#[tokio::test]
+async fn that_all_pptp_calls_of_the_two_end_is_said_at_the_button() {
+    let mut browser = Browser::logged_in().await;
+    browser.daemon.state().sessions = some_sessions();
+    browser.open("/vpn-sessions?kind=pptp").await;
+    assert!(browser.body.contains("with every PPTP call of the two\">End session"), "{}", browser.body);
+    browser.open("/vpn-sessions?kind=ipsec_esp").await;
+    assert!(!browser.body.contains("with every PPTP call"));
 }
 
 #[tokio::test]
