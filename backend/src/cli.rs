@@ -67,6 +67,7 @@ postern: administration and firewall of a home router
   postern password --password-stdin  set a new password; ends every login
   postern stop                       stop; a router then forwards nothing
   postern daemon [--state DIR]       run the daemon
+  postern deny [--state DIR]         close a router until its daemon runs (at boot, before any port is up)
   postern pppoe                      hold the PPPoE session (a service of its own, as root)
 
   --json       with a verb that reads: JSON instead of words
@@ -88,6 +89,11 @@ pub enum Command {
         state: PathBuf,
         /// Where the sockets shall be.
         door: PathBuf,
+    },
+    /// Close the box until the daemon runs.
+    Deny {
+        /// Where the store is.
+        state: PathBuf,
     },
     /// Hold the PPPoE session.
     Pppoe {
@@ -219,6 +225,10 @@ fn command(typed: Typed) -> Result<Command, Usage> {
     if verb == "daemon" {
         none_left(&typed.words)?;
         return Ok(Command::Daemon { state: typed.state.unwrap_or_else(|| STATE.into()), door });
+    }
+    if verb == "deny" {
+        none_left(&typed.words)?;
+        return Ok(Command::Deny { state: typed.state.unwrap_or_else(|| STATE.into()) });
     }
     if verb == "pppoe" {
         none_left(&typed.words)?;

@@ -15,8 +15,8 @@ use postern::kernel::{Kernel, Load, dhcpcd, udhcpc};
 use postern::log;
 use postern::login::Logins;
 use postern::ruleset;
-use postern::settings::Settings;
-use postern::store::{FILE, Store};
+use postern::settings::{Role, Settings};
+use postern::store::{self, FILE, Store};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -149,6 +149,26 @@ async fn deny_unless_ours(state: &Path) {
         Ok(()) => log::warning("the settings cannot be read: nothing is forwarded until they can"),
         Err(error) => drop(log::incident(&error)),
     }
+}
+
+/// At boot, before any port is up: the deny rules, if this box is a router or its settings cannot be read. Without a role
+/// nothing; and rules of ours that are in the kernel stay, so that it may run at any time.
+pub async fn deny(state: &Path) -> Result<(), String> {
+    let settings = match store::kept(state) {
+        None => return Ok(()),
+        Some(Ok(settings)) if settings.role != Role::Router => return Ok(()),
+        Some(Ok(settings)) => settings,
+        Some(Err(error)) => {
+            log::warning(&format!("{error}: nothing is forwarded until the daemon has looked"));
+            Settings::default()
+        }
+    };
+    let kernel = Linux::new();
+    if kernel.observe(&[]).await.is_ok_and(|seen| seen.table.present) {
+        return Ok(());
+    }
+    let failed = |e| format!("postern: the deny rules could not be loaded ({})", log::incident(&e));
+    kernel.load(&ruleset::deny(&settings), Load::Commit).await.map_err(failed)
 }
 
 fn boot_id() -> String {

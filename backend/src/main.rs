@@ -63,6 +63,7 @@ fn main() -> ExitCode {
             Ok(Ended::Restart | Ended::Reset) => return ExitCode::from(START_AGAIN),
             Err(why) => Err(why),
         },
+        Command::Deny { state } => runtime.block_on(daemon::deny(&state)),
         Command::Pppoe { door } => runtime.block_on(pppoe::run(&door.join(daemon::SERVICES))),
         Command::SelfTest { door, json, patch } => runtime.block_on(cli::selftest::run(&door, json, &patch)),
         Command::Ask { door, json, request } => runtime.block_on(cli::ask(&door, json, request)),

@@ -36,6 +36,17 @@ struct Copy {
     password: Option<String>,
 }
 
+/// The settings of the copy in `dir`, for whoever must act before the store is open: the deny rules at boot. `None`: there is no
+/// copy, this box was never claimed.
+pub fn kept(dir: &Path) -> Option<Result<Settings, Damaged>> {
+    dir.join(COPY).exists().then(|| read(dir).map(|copy| copy.settings).ok_or(Damaged))
+}
+
+/// The copy is there and cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the copy of the settings is damaged")]
+pub struct Damaged;
+
 impl Store {
     /// Opens the store in `dir`, whatever state it is in. What cannot be read is set aside, not deleted.
     pub async fn rescue(dir: &Path) -> Result<Self, Error> {
