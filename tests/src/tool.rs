@@ -9,6 +9,7 @@ mod flow;
 mod forge;
 mod hail;
 mod hold;
+mod hostile;
 pub mod intrude;
 mod l2tp;
 mod listen;
@@ -40,6 +41,7 @@ pub const USAGE: &str = "usage: postern-lab demo [--port PORT] [--claimed]
        postern-lab forge FILE [--hz N] [--again]         sends packets with headers of their own
        postern-lab listen                                tells the lab's packets that are delivered here
        postern-lab dialogue FILE --listen|--call ADDRESS:PORT  TCP, segment by segment
+       postern-lab hostile SOCKET --password P [--random N --seed N]  one that says anything to the daemon
        postern-lab intrude [--confined] ATTEMPT          what a taken over web process would try
        postern-lab fetch                                 one HTTP exchange, JSON in and out
        postern-lab pptp-server PORT                      takes PPTP calls without PPP, and never stops sending GRE
@@ -63,6 +65,7 @@ pub fn run(name: &str, mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
         "hail" => hail::hail(&mut words)?,
         "pulse" => pulse::pulse(&mut words)?,
         "forge" => forge::forge(&mut words)?,
+        "hostile" => hostile::hostile(&mut words)?,
         "intrude" => intrude::intrude(&mut words)?,
         "listen" => listen::listen()?,
         "dialogue" => dialogue::dialogue(&mut words)?,

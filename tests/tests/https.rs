@@ -5,7 +5,7 @@ use std::time::Duration;
 use lab::{Form, Host, Lab, PASSWORD, Postern, ROUTER_SETTINGS, wait};
 
 const ACCESS: &str = "/system/access";
-const CERTIFICATE: &str = "/tmp/router.pem";
+const CERTIFICATE: &str = "/run/router.pem";
 
 /// A router with an owner, its pages on plain HTTP.
 fn router(lab: &Lab, environment: &[(&str, &str)]) -> Postern {
@@ -29,7 +29,7 @@ fn tick_https(lab: &Lab, postern: &Postern) {
 
 /// Head and body of what a browser with these cookies is told.
 fn curl(laptop: &Host, words: &[&str]) -> String {
-    let jar = ["--cookie", "/tmp/jar", "--cookie-jar", "/tmp/jar"];
+    let jar = ["--cookie", "/run/jar", "--cookie-jar", "/run/jar"];
     let all =
         [&["curl", "--silent", "--show-error", "--include", "--max-time", "10"], &jar[..], words].concat();
     let output = laptop.run(&all);

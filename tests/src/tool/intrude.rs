@@ -39,7 +39,7 @@ pub(super) fn intrude(words: &mut lexopt::Parser) -> Result<(), lexopt::Error> {
         Some("thread") => std::thread::Builder::new().spawn(|| ()).map(drop),
         Some("root") => std::os::unix::fs::chroot("/"),
         Some("read") => std::fs::read("/etc/passwd").map(drop),
-        Some("write") => std::fs::write("/tmp/intruder", "was here"),
+        Some("write") => std::fs::write("/run/intruder", "was here"),
         Some("listen") => TcpListener::bind("127.0.0.1:0").map(drop),
         Some("socket") => match TcpStream::connect("127.0.0.1:1") {
             // Nobody listens there: the kernel of 127.0.0.1 has been asked.
