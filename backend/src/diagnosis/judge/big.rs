@@ -71,10 +71,10 @@ fn lost(one: &Session, measured: &Measured, largest: u32, cut_arrives: bool) -> 
         ),
         &match largest >= PLAUSIBLE {
             true => format!(
-                "Set the largest packet (internet.mtu) to {largest}: then this router tells every device. If only this server is \
-                 concerned, set {program} instead."
+                "Set {program} on the device: then both ends of the tunnel send what fits. If web pages and other servers hang too, set the \
+                 largest packet (internet.mtu) to {largest}: then this router tells every device, and TCP both ways."
             ),
-            false => format!("Set {program}. Less than {PLAUSIBLE} bytes for the whole port would end IPv6."),
+            false => format!("Set {program} on the device. Less than {PLAUSIBLE} bytes for the whole port would end IPv6."),
         },
     )
     .with([
