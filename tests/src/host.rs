@@ -83,6 +83,13 @@ impl Host {
         self.finish(words, Some(stdin))
     }
 
+    /// Runs a program that may take so long.
+    #[track_caller]
+    #[must_use]
+    pub fn run_for(&self, words: &[&str], limit: Duration) -> Output {
+        self.finish_within(words, None, limit)
+    }
+
     /// Runs a program that must succeed; its standard output.
     ///
     /// # Panics
@@ -127,9 +134,14 @@ impl Host {
 
     #[track_caller]
     fn finish(&self, words: &[&str], stdin: Option<&str>) -> Output {
+        self.finish_within(words, stdin, LIMIT)
+    }
+
+    #[track_caller]
+    fn finish_within(&self, words: &[&str], stdin: Option<&str>, limit: Duration) -> Output {
         let mut process = Process::start(self.command(words), &self.describe(words), stdin);
-        let Some(status) = process.wait_end(LIMIT) else {
-            panic!("{} still ran after {LIMIT:?}:\n{}", self.describe(words), process.said());
+        let Some(status) = process.wait_end(limit) else {
+            panic!("{} still ran after {limit:?}:\n{}", self.describe(words), process.said());
         };
         let text = |lines: Vec<String>| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
         Output { code: status.code().unwrap_or(-1), out: text(process.out()), err: text(process.err()) }

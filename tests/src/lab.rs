@@ -77,6 +77,11 @@ impl Lab {
         Host { name, lab: self.pid, outside: false }
     }
 
+    /// PID of the lab's holder: no two labs of one machine have the same.
+    pub(crate) fn holder(&self) -> u32 {
+        self.pid
+    }
+
     /// The router.
     #[must_use]
     pub fn router(&self) -> Host {

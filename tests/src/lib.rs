@@ -9,6 +9,7 @@
 //! Each [`Lab`] is a process tree of its own in a private mount, PID and network namespace: two labs never meet, and when
 //! the test ends, however it ends, the kernel removes everything.
 
+pub mod debian;
 mod ethernet;
 pub mod figures;
 mod forged;
@@ -34,6 +35,7 @@ mod vpn;
 pub mod wait;
 mod webdriver;
 
+pub use debian::Debian;
 pub use forged::{Delivery, Ear, Forged, Forger, hex};
 pub use form::Form;
 pub use hail::{Hail, Steady, Totals};

@@ -186,7 +186,7 @@ pub fn children(parent: u32) -> Vec<u32> {
     all().into_iter().filter(|(_, of)| *of == parent).map(|(pid, _)| pid).collect()
 }
 
-fn descendants(root: u32) -> Vec<u32> {
+pub(crate) fn descendants(root: u32) -> Vec<u32> {
     let all = all();
     let mut found = vec![root];
     let mut next = 0;

@@ -1,0 +1,297 @@
+//! The Debian package in a fresh Debian with a real systemd, as the lab's router: installed, upgraded, gone back from, removed,
+//! purged, while traffic flows through it and a hail beats on it. The programs are those of the test build; what ships differs
+//! from them in the compiler's options only.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lab::debian::{Debian, built, package};
+use lab::wait;
+use lab::{Hail, Kind, Lab, PASSWORD, ROUTER_SETTINGS, Steady, Visitor, address};
+
+const UNITS: [&str; 4] =
+    ["postern.service", "postern-web.service", "postern-deny.service", "postern-pppoe.service"];
+const LIVE: Kind = Kind::Udp(7000);
+/// The role, and IPv6 without the one way in that RFC 6092 leaves to IPsec: the hail must not get in at all.
+const SETTINGS: [&str; 9] = {
+    let [a, b, c, d, e, f, g, h] = ROUTER_SETTINGS;
+    [a, b, c, d, e, f, g, h, "firewall.ipv6_ipsec=strict"]
+};
+/// A daemon of the test build on a busy machine opens its store and tries its rules.
+const START: Duration = Duration::from_secs(60);
+
+/// What stays after a purge: the users, and what Debian's own programs note.
+const NOTED: [&str; 9] = [
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/shadow",
+    "/etc/gshadow",
+    "/etc/.pwd.lock",
+    "/etc/subuid",
+    "/etc/subgid",
+    "/var/lib/dpkg",
+    "/var/log",
+];
+
+struct Box {
+    debian: Debian,
+    lab: Lab,
+}
+
+impl Box {
+    /// A fresh Debian with the package, nothing set.
+    fn new(package: &Path) -> Self {
+        let lab = Lab::new();
+        let debian = lab.debian();
+        let (installed, said) = debian.install(package);
+        assert!(installed, "the package is not installed:\n{said}");
+        let all = Self { debian, lab };
+        all.wait_for("the door opens", || all.debian.host().run(&["postern", "status"]).ok());
+        all
+    }
+
+    /// The same as a claimed router that lets PPTP through.
+    fn router(package: &Path) -> Self {
+        let router = Self::new(package);
+        let host = router.debian.host();
+        host.ok_with(&["postern", "claim", "--password-stdin"], PASSWORD);
+        let settings = [&SETTINGS[..], &["passthrough.pptp.enabled=true"]].concat();
+        router.debian.ok(&[&["postern", "set"], &settings[..]].concat());
+        router.debian.ok(&["postern", "confirm"]);
+        router.wait_for("the page answers the home", || router.page());
+        router
+    }
+
+    fn page(&self) -> bool {
+        let mut visitor = Visitor::new(&self.lab.host("laptop1"), [192, 168, 1, 1]);
+        visitor.try_request("GET", "/login", "", &[]).is_ok_and(|answer| answer.status == 200)
+    }
+
+    #[track_caller]
+    fn wait_for(&self, what: &str, holds: impl Fn() -> bool) {
+        let held = wait::until(START, || holds().then_some(())).is_some();
+        let said: String = UNITS.iter().map(|unit| self.debian.journal(unit)).collect();
+        assert!(held, "{what}: not so\n{said}");
+    }
+
+    /// Installs a package, which must succeed; the settings and the table are what they were.
+    #[track_caller]
+    fn becomes(&self, package: &Path, version: &str) {
+        let (settings, rules) = (self.debian.ok(&["postern", "get"]), self.rules());
+        let (done, said) = self.debian.install(package);
+        assert!(done, "{said}\n{}", self.debian.journal("postern.service"));
+        assert!(self.debian.ok(&["dpkg", "--status", "postern"]).contains(&format!("Version: {version}")));
+        assert_eq!(self.debian.ok(&["postern", "get"]), settings);
+        assert_eq!(self.rules(), rules);
+        assert!(self.page(), "the page answers");
+    }
+
+    fn rules(&self) -> String {
+        self.lab.router().ok(&["nft", "-s", "list", "table", "inet", "postern"])
+    }
+}
+
+/// A package whose `postern` or `postern-web` is this script.
+fn broken(version: &str, program: &str, script: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("postern-broken-{}-{version}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["postern", "postern-web"] {
+        std::fs::copy(built().join(name), folder.join(name)).unwrap();
+    }
+    let whole = package(&folder, version);
+    std::fs::remove_dir_all(&folder).unwrap();
+    // The package is taken apart and the program replaced: build-deb itself asks the program for its help.
+    let tree = whole.with_extension("tree");
+    let run = |words: &[&str]| {
+        let done = std::process::Command::new(words[0]).args(&words[1..]).output().unwrap();
+        assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    let (deb, dir) = (whole.to_str().unwrap(), tree.to_str().unwrap());
+    run(&["dpkg-deb", "--raw-extract", deb, dir]);
+    std::fs::rename(tree.join("usr/bin").join(program), tree.join("usr/bin").join(format!("{program}.real")))
+        .unwrap();
+    let path = tree.join("usr/bin").join(program);
+    std::fs::write(&path, script).unwrap();
+    run(&["chmod", "755", path.to_str().unwrap()]);
+    run(&["dpkg-deb", "--root-owner-group", "-Znone", "--build", dir, deb]);
+    std::fs::remove_dir_all(&tree).unwrap();
+    whole
+}
+
+#[track_caller]
+fn nothing_lost_or_let_in(flow: &Steady, hail: &Hail, when: &str) {
+    let totals = flow.settled();
+    assert_eq!((totals.lost, totals.unsent), (0, 0), "{when}: {totals:?}");
+    assert_eq!(hail.let_in(), std::collections::BTreeMap::new(), "{when}");
+}
+
+#[test]
+fn an_upgrade_a_downgrade_and_every_broken_upgrade_lose_no_packet_and_keep_the_settings() {
+    let (old, new) = (package(&built(), "0.1.0"), package(&built(), "0.1.1"));
+    let router = Box::router(&old);
+    let (debian, lab) = (&router.debian, &router.lab);
+    // Who runs as what.
+    assert_ne!(debian.status("postern.service", "Uid"), "0 0 0 0");
+    // CAP_NET_BIND_SERVICE, CAP_NET_ADMIN and CAP_NET_RAW are bits 10, 12 and 13 (capabilities(7)).
+    for set in ["CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(debian.status("postern.service", set), "0000000000003400", "{set} of the daemon");
+        assert_eq!(debian.status("postern-web.service", set), "0000000000000000", "{set} of the pages");
+    }
+    for unit in ["postern.service", "postern-web.service", "postern-pppoe.service"] {
+        assert_eq!(debian.status(unit, "NoNewPrivs"), "1", "{unit}");
+        assert_eq!(debian.status(unit, "Seccomp"), "2", "{unit}");
+    }
+    // The self-test, dnsmasq and the kernel settings work under all of that.
+    router.wait_for("dnsmasq runs", || debian.host().run(&["pgrep", "-u", "postern", "dnsmasq"]).ok());
+    let tested = debian.host().run(&["postern", "selftest"]);
+    assert!(tested.ok(), "the self-test, as root: {}{}", tested.out, tested.err);
+    assert_eq!(debian.ok(&["cat", "/proc/sys/net/ipv4/ip_forward"]).trim(), "1");
+
+    // A call, a stream and a hail, all the while.
+    let server = lab.pptp_server("server1", 1723);
+    let mut call = lab.host("laptop2").pptp_call(address("server1"), &lab::CallOptions::default());
+    let inner = call.wait_up();
+    let _echo = lab.host("server1").echo(&[LIVE]);
+    let flow = lab.host("laptop1").steady(LIVE, address("server1"), 1000);
+    let hail = lab.hail(1000, &lab.targets());
+    flow.wait(1000);
+
+    router.becomes(&new, "0.1.1");
+    nothing_lost_or_let_in(&flow, &hail, "an upgrade");
+    router.becomes(&old, "0.1.0");
+    nothing_lost_or_let_in(&flow, &hail, "a downgrade");
+
+    let crash = "#!/bin/sh\ncase $1 in daemon) exit 3 ;; esac\nexec /usr/bin/postern.real \"$@\"\n";
+    let hang =
+        "#!/bin/sh\ncase $1 in daemon) exec sleep 1000000 ;; esac\nexec /usr/bin/postern.real \"$@\"\n";
+    let deaf = "#!/bin/sh\nexec sleep 1000000\n";
+    // What a bad migration leaves.
+    let spoil = "#!/bin/sh\ncase $1 in daemon) echo spoilt >/var/lib/postern/postern.db; rm -f /var/lib/postern/postern.db-wal ;; esac\n\
+                 exec /usr/bin/postern.real \"$@\"\n";
+    let history = debian.ok(&["postern", "history"]);
+    for (version, program, script) in [
+        ("0.2.0", "postern", crash),
+        ("0.2.1", "postern", hang),
+        ("0.2.2", "postern-web", deaf),
+        ("0.2.3", "postern", spoil),
+    ] {
+        let settings = debian.ok(&["postern", "get"]);
+        let (done, said) = debian.install(&broken(version, program, script));
+        assert!(!done && said.contains("the version of before runs again"), "{version}:\n{said}");
+        assert_eq!(debian.ok(&["postern", "get"]), settings, "{version}");
+        assert_eq!(debian.ok(&["postern", "history"]), history, "{version}");
+        assert!(router.page(), "the page answers after {version}");
+        nothing_lost_or_let_in(&flow, &hail, version);
+    }
+    // The way out of it is any version that works.
+    router.becomes(&new, "0.1.1");
+    nothing_lost_or_let_in(&flow, &hail, "the upgrade after them");
+    assert!(call.ping(server_inner(inner)), "the call of before lives: {}", call.said());
+    drop(server);
+}
+
+/// The server's address in a call whose client has this one.
+fn server_inner(client: std::net::Ipv4Addr) -> std::net::Ipv4Addr {
+    let [a, b, c, _] = client.octets();
+    [a, b, c, 1].into()
+}
+
+#[test]
+fn a_removal_closes_the_router_and_a_purge_leaves_no_file() {
+    let lab = Lab::new();
+    let debian = lab.debian();
+    let before = debian.files();
+    let (installed, said) = debian.install(&package(&built(), "0.1.0"));
+    assert!(installed, "{said}");
+    let router = Box { debian, lab };
+    let (debian, lab) = (&router.debian, &router.lab);
+    router.wait_for("the door opens", || debian.host().run(&["postern", "status"]).ok());
+    assert_eq!(
+        lab.router().ok(&["nft", "list", "ruleset"]),
+        "",
+        "before a role is chosen nothing is changed"
+    );
+    debian.host().ok_with(&["postern", "claim", "--password-stdin"], PASSWORD);
+    debian.ok(&[&["postern", "set"], &SETTINGS[..]].concat());
+    debian.ok(&["postern", "confirm"]);
+    let _echo = lab.host("server1").echo(&[LIVE]);
+    lab.host("laptop1").flow(LIVE, address("server1")).wait_answers(10);
+    let hail = lab.hail(1000, &lab.targets());
+    debian.ok(&["dpkg", "--remove", "postern"]);
+    assert_eq!(lab.host("laptop1").knock(LIVE, address("server1")).answered, 0, "it forwards nothing");
+    let table = lab.router().ok(&["nft", "list", "table", "inet", "postern"]);
+    assert!(table.contains("deny"), "{table}");
+    let left = debian.host().run(&["pgrep", "-u", "postern"]).out;
+    assert_eq!(left, "", "a process is left");
+    hail.wait(500);
+    assert_eq!(hail.let_in(), std::collections::BTreeMap::new());
+    debian.ok(&["dpkg", "--purge", "postern"]);
+    let new: Vec<String> = debian
+        .files()
+        .into_iter()
+        .filter(|file| !before.contains(file) && !NOTED.iter().any(|noted| file.starts_with(noted)))
+        .collect();
+    assert_eq!(new, Vec::<String>::new(), "files are left");
+}
+
+#[test]
+fn a_router_that_boots_is_closed_before_its_daemon_runs_and_hands_back_when_its_owner_said_so() {
+    let mut router = Box::router(&package(&built(), "0.1.0"));
+    router.debian.ok(&["systemctl", "disable", "postern.service", "postern-web.service"]);
+    router.debian.power_off();
+    router.lab.router().ok(&["nft", "flush", "ruleset"]);
+    router.debian.boot();
+    let debian = &router.debian;
+    assert_eq!(debian.property("postern-deny.service", "Result"), "success");
+    assert!(debian.property("postern-deny.service", "Before").contains("network-pre.target"));
+    assert!(router.rules().contains("deny"), "the deny rules stand, and the daemon does not run");
+    let _echo = router.lab.host("server1").echo(&[LIVE]);
+    assert_eq!(router.lab.host("laptop1").knock(LIVE, address("server1")).answered, 0);
+
+    debian.ok(&["systemctl", "enable", "--now", "postern.service", "postern-web.service"]);
+    router.wait_for("the page answers the home", || router.page());
+    router.lab.host("laptop1").flow(LIVE, address("server1")).wait_answers(10);
+    debian.ok(&["sed", "-i", "s/^ON_REMOVE=.*/ON_REMOVE=handback/", "/etc/default/postern"]);
+    debian.host().write("/etc/nftables.conf", "flush ruleset\ntable inet theirs { }\n");
+    debian.ok(&["systemctl", "enable", "nftables.service"]);
+    debian.ok(&["dpkg", "--remove", "postern"]);
+    let rules = router.lab.router().ok(&["nft", "list", "ruleset"]);
+    assert!(rules.contains("theirs") && !rules.contains("postern"), "{rules}");
+    assert_eq!(debian.ok(&["cat", "/proc/sys/net/ipv4/ip_forward"]).trim(), "0");
+}
+
+#[test]
+fn what_is_packed_is_the_same_for_another_user_in_another_folder_language_and_year() {
+    let one = std::fs::read(package(&built(), "0.1.0")).unwrap();
+    let out = std::env::temp_dir().join(format!("postern-packed-{}", std::process::id()));
+    let script = format!(
+        "umask 077; export TZ=Asia/Tokyo LC_ALL=C.UTF-8 HOME=/nonexistent; cp -r . {out}.copy; cd {out}.copy; find . -exec touch -d 2001-01-01 {{}} +; \
+         packaging/build-deb --bin {} --version 0.1.0 --out {out}",
+        built().display(),
+        out = out.display()
+    );
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let done = std::process::Command::new("sh").args(["-c", &script]).current_dir(source).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let path = String::from_utf8(done.stdout).unwrap().lines().last().unwrap().to_owned();
+    assert!(std::fs::read(path).unwrap() == one, "the packages differ");
+    drop(std::fs::remove_dir_all(&out));
+    drop(std::fs::remove_dir_all(format!("{}.copy", out.display())));
+}
+
+#[test]
+fn lintian_and_systemd_find_nothing_in_it_but_what_is_named() {
+    let package = package(&built(), "0.1.0");
+    let words = ["--fail-on", "error,warning", "--allow-root"];
+    let done = std::process::Command::new("lintian").args(words).arg(&package).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/systemd");
+    // In tenths. packaging/README.md says what keeps the daemon and the PPPoE unit from 13.
+    for (unit, most) in [("postern-web", 2), ("postern-deny", 13), ("postern", 23), ("postern-pppoe", 33)] {
+        let file = folder.join(format!("{unit}.service"));
+        let words = ["security", "--offline=true", "--no-pager", &format!("--threshold={most}")];
+        let done = std::process::Command::new("systemd-analyze").args(words).arg(file).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stdout).lines().last().unwrap_or_default().to_owned();
+        assert!(done.status.success(), "{unit}: {said}");
+    }
+}
