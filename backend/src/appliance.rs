@@ -39,10 +39,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
+use crate::clock::Clock;
 use crate::journal::{By, Journal, JournalKind};
 use crate::kernel::{Kernel, Load};
 use crate::log;
-use crate::ruleset::{self, Capabilities, Feature};
+use crate::ruleset::{self, Capabilities, Feature, Helper};
+use crate::settings::names::DmzHost;
 use crate::settings::{Role, Settings, keys};
 use crate::store::{Before, NewRevision, Revision, RevisionState, Store};
 
@@ -174,6 +176,8 @@ struct State {
     trial: Option<OnTrial>,
     /// Why the kernel does not do what the settings say, if the last apply failed and could not be put back.
     broken: Option<String>,
+    /// What was to end by itself has ended, and the store does not know it yet ([`timed`]).
+    unsaved: bool,
     /// The daemon is about to end: nothing new begins.
     ending: bool,
     /// The confirmed SPIs when what is learnt was last written.
@@ -193,6 +197,7 @@ impl<K: Kernel> Appliance<K> {
             settings,
             trial: None,
             broken: None,
+            unsaved: false,
             ending: false,
             kept_learnt: None,
         };
@@ -366,13 +371,14 @@ impl<K: Kernel> Appliance<K> {
                 return Err(refusal);
             }
         };
-        let mut message = sentences::after(&state.settings, &wanted, &applied);
+        let clock = Clock::read(&wanted.system.timezone);
+        let mut message = sentences::after(&state.settings, &wanted, &applied, &clock);
         let trial = needs_trial(&state.settings, &wanted);
         let back_to = (
             std::mem::replace(&mut state.revision, revision),
             std::mem::replace(&mut state.settings, wanted),
         );
-        state.broken = None;
+        (state.broken, state.unsaved) = (None, false);
         let noted = if trial { RevisionState::Applied } else { RevisionState::Confirmed };
         if let Err(error) = self.store.mark(revision, noted).await {
             // The store refused after the kernel had agreed: what is not stored must not stay in force.
@@ -414,7 +420,8 @@ impl<K: Kernel> Appliance<K> {
         let lacks = |feature: &Feature| match feature {
             Feature::Helper(helper) => helper.wanted(wanted),
             Feature::ManyClients => wanted.passthrough.ipsec.enabled && wanted.passthrough.ipsec.many_clients,
-            Feature::Events => wanted.passthrough.pptp.enabled,
+            Feature::Forwards => !wanted.forwards.is_empty() || wanted.firewall.dmz != DmzHost::None,
+            Feature::Events => Helper::Pptp.wanted(wanted),
             Feature::Names => wanted.local_network.dns.enabled,
         };
         if state.capabilities.missing().iter().any(lacks) {

@@ -8,6 +8,7 @@
 //! deleting and making the table anew does (the kernel arms a new chain's drop policy only at the end of the commit).
 //! Hence every ruleset has the same chains, whatever it allows.
 
+mod admin;
 mod attempts;
 mod capabilities;
 mod deny;
@@ -141,6 +142,7 @@ pub fn compile(settings: &Settings, capabilities: &Capabilities) -> Ruleset {
     if capabilities.knows(Helper::Pptp) {
         table.helper(Helper::Pptp);
     }
+    admin::rules(&mut table, &sides, settings);
     input::rules(&mut table, &sides, settings);
     passthrough::shortcut(&mut table, &sides, settings, capabilities);
     let helpers = !helpers::on(settings, capabilities).is_empty();

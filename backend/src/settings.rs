@@ -6,6 +6,7 @@
 
 pub mod access;
 mod check;
+mod conflicts;
 pub mod devices;
 mod document;
 pub mod firewall;

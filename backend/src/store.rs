@@ -100,6 +100,13 @@ impl Store {
         Ok(Self { pool, dir: None, condition: Condition::default() })
     }
 
+    /// From now on every write fails, or none any more.
+    #[cfg(test)]
+    pub(crate) async fn refuse_writes(&self, refuse: bool) {
+        let pragma = if refuse { "PRAGMA query_only = 1" } else { "PRAGMA query_only = 0" };
+        sqlx::raw_sql(pragma).execute(&self.pool).await.unwrap();
+    }
+
     /// Closes the file. Nothing is lost without it; the WAL is tidied.
     pub async fn close(&self) {
         self.pool.close().await;

@@ -1,6 +1,7 @@
 //! `postern-lab bench`: the figures of the product. Nothing here asserts a time; `tests/bench` prints them.
 
 mod contestants;
+mod forwards;
 mod packets;
 mod sessions;
 mod swap;
@@ -11,12 +12,14 @@ use std::time::Instant;
 use lab::{Lab, Postern, ROUTER_SETTINGS, programs};
 use lexopt::Arg::Value;
 
-/// Prints every figure; with the word `quick` those of packets not, which take minutes; with `sessions` those of many sessions alone.
+/// Prints every figure; with the word `quick` those of packets not, which take minutes; with `sessions` those of many sessions alone, with `forwards` those of
+/// a thousand port forwards.
 pub fn run(mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
     let quick = match words.next()? {
         None => false,
         Some(Value(word)) if word == "quick" => true,
         Some(Value(word)) if word == "sessions" => return sessions::busy(&Lab::new()),
+        Some(Value(word)) if word == "forwards" => return forwards::forwards(&Lab::new()),
         Some(word) => return Err(word.unexpected()),
     };
     sizes()?;
@@ -42,7 +45,7 @@ pub fn run(mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
     memory(&postern)?;
     swap::swaps(&lab, &postern)?;
     if !quick {
-        packets::packets(&contestants::all(&postern))?;
+        packets::packets(&contestants::all(&postern), false)?;
     }
     Ok(())
 }

@@ -34,7 +34,12 @@ pub(crate) enum Step {
     Answer,
     /// The client's every other: a datagram or ten bytes of a stream, the same ones again and again.
     Go,
+    /// The first of somebody on the internet, to [`FORWARDED`] of the router: a datagram or a SYN.
+    Knock,
 }
+
+/// The port of the router that is led to a device.
+pub(crate) const FORWARDED: u16 = 20_000;
 
 impl FromStr for Step {
     type Err = String;
@@ -44,7 +49,8 @@ impl FromStr for Step {
             "ask" => Ok(Self::Ask),
             "answer" => Ok(Self::Answer),
             "go" => Ok(Self::Go),
-            _ => Err(format!("`{text}` is not ask, answer or go")),
+            "knock" => Ok(Self::Knock),
+            _ => Err(format!("`{text}` is not ask, answer, go or knock")),
         }
     }
 }
@@ -58,19 +64,19 @@ pub(crate) struct Flow {
 
 /// A frame of `flow` for the router. No two numbers below 15,000,000 share addresses and ports.
 pub(crate) fn frame(step: Step, flow: Flow) -> [u8; LENGTH] {
-    let answer = step == Step::Answer;
+    let inward = matches!(step, Step::Answer | Step::Knock);
     let host = Ipv4Addr::new(192, 168, 1, u8::try_from(flow.number / PORTS % 250).unwrap_or_default() + 2);
     let port = u16::try_from(1024 + flow.number % PORTS).unwrap_or_default();
     let service = if flow.tcp { SERVER_PORT_TCP } else { SERVER_PORT_UDP };
     let server = address("server2");
     // A masquerade keeps the port where it is free.
-    let (from, to) = if answer {
-        ((server, service), (address("router"), port))
-    } else {
-        ((host, port), (server, service))
+    let (from, to) = match step {
+        Step::Answer => ((server, service), (address("router"), port)),
+        Step::Knock => ((server, port), (address("router"), FORWARDED)),
+        Step::Ask | Step::Go => ((host, port), (server, service)),
     };
     let mut frame = [0; LENGTH];
-    frame[..6].copy_from_slice(if answer { &WAN } else { &LAN });
+    frame[..6].copy_from_slice(if inward { &WAN } else { &LAN });
     frame[6..12].copy_from_slice(&HOST);
     frame[12] = 0x08;
     ip(&mut frame[IP..], if flow.tcp { TCP } else { UDP }, from.0, to.0);
@@ -79,7 +85,7 @@ pub(crate) fn frame(step: Step, flow: Flow) -> [u8; LENGTH] {
     transport[2..4].copy_from_slice(&to.1.to_be_bytes());
     if flow.tcp {
         let (flags, sequence, acknowledged) = match step {
-            Step::Ask => (SYN, CLIENT_BEGINS, 0),
+            Step::Ask | Step::Knock => (SYN, CLIENT_BEGINS, 0),
             Step::Answer => (SYN | ACK, SERVER_BEGINS, CLIENT_BEGINS + 1),
             Step::Go => (ACK, CLIENT_BEGINS + 1, SERVER_BEGINS + 1),
         };
@@ -134,7 +140,13 @@ mod tests {
 
     #[test]
     fn every_frame_has_checksums_that_sum_to_zero() {
-        for (step, tcp) in [(Step::Ask, true), (Step::Answer, true), (Step::Go, true), (Step::Go, false)] {
+        for (step, tcp) in [
+            (Step::Ask, true),
+            (Step::Answer, true),
+            (Step::Go, true),
+            (Step::Go, false),
+            (Step::Knock, false),
+        ] {
             let frame = frame(step, Flow { tcp, number: 61_234 });
             assert_eq!(checksum(&frame[IP..TRANSPORT], 0), 0, "{step:?}");
             assert_eq!(transport_sum(&frame), 0, "{step:?}");

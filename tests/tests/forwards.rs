@@ -85,8 +85,83 @@ fn a_pptp_server_of_the_home_is_called_from_both_sides_and_its_gre_comes_by_expe
     assert!(out.ping(other.inner) && far.ping(server.inner), "calls both ways at once:\n{}", out.said());
     postern.set(&["passthrough.pptp.enabled=false"]);
     assert!(far.ping(server.inner), "the switch is about calls of the home:\n{}", far.said());
+    let gre = || {
+        let all = lab.router().ok(&["conntrack", "-L", "-p", "gre"]);
+        all.lines().any(|line| line.contains(&address(SERVER).to_string()))
+    };
+    assert!(gre(), "the call has GRE");
+    // On, the switch lets GRE out: what refuses it then is the end of the forward.
+    postern.set(&["passthrough.pptp.enabled=true"]);
     postern.ok(&["forward", "remove", "VPN"]);
+    assert!(!gre(), "its GRE goes with it");
     assert!(!far.ping(server.inner), "removed, the call has ended:\n{}", far.said());
+    // Whoever of the home goes on sending is refused, so nothing makes the entry anew. A stranger's packet could not.
+    let ears = lab.host("server1").echo(&[Kind::Ip(47)]);
+    let again = lab.host(SERVER).knock(Kind::Ip(47), address("server1"));
+    assert!(again.refused() && ears.heard().is_empty(), "GRE of the server: {again:?}");
+    assert!(!gre(), "and no entry came of it");
+    let _ = lab.host("laptop2").knock(Kind::Ip(47), address("server1"));
+    assert!(!ears.heard().is_empty(), "that of another device leaves");
+    drop(ears);
+    // Forwarded again, a new call works at once: its GRE is expected.
+    forward(&postern, "pptp");
+    let mut anew = lab.host("server2").pptp_call(router, &CallOptions::default());
+    anew.wait_up();
+    assert!(anew.ping(server.inner), "a new call:\n{}", anew.said());
+}
+
+/// What a client of the home does beside whatever takes the same ports and protocols: all that is in the table of
+/// `backend/POLICY.md`.
+#[test]
+fn clients_of_the_home_go_on_beside_every_forward_and_the_dmz() {
+    let lab = Lab::new();
+    let postern = lab.postern_router();
+    postern.set(&["passthrough.pptp.enabled=true"]);
+    let kinds = [
+        Kind::Ip(50),
+        Kind::Ip(51),
+        Kind::Ip(115),
+        Kind::Udp(500),
+        Kind::Udp(4500),
+        Kind::Udp(1701),
+        Kind::Tcp(1723),
+    ];
+    let far = lab.host("server1").echo(&kinds);
+    let at_home = lab.host(SERVER).echo(&kinds);
+    let to = address(SERVER);
+    let until = lab.outer().ok(&["date", "-u", "-d", "+3600 sec", "+%FT%TZ"]).trim().to_owned();
+    for (n, beside) in [
+        format!("forwards.a=l2tp to {to}"),
+        format!("forwards.a=ikev2 to {to}"),
+        format!("forwards.a=pptp to {to}"),
+        format!("forwards.a=udp 400-5000 to {to}"),
+        format!("forwards.a=tcp 1000-2000 to {to}"),
+        format!("firewall.dmz={to} until {until}"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        if n == 5 {
+            postern.set(&["forwards.a=unset"]);
+        }
+        postern.set(&[&beside]);
+        // No conversation is known from before.
+        lab.router().ok(&["conntrack", "-F"]);
+        for kind in kinds {
+            let probe = lab.host("laptop1").probe(kind, address("server1"));
+            assert_eq!(probe.answered, 1, "{kind} of a client beside {beside}: {probe:?}");
+        }
+    }
+    assert!(kinds.iter().all(|kind| !far.heard_of(*kind).is_empty()));
+    for kind in [Kind::Udp(500), Kind::Udp(4500), Kind::Udp(1701), Kind::Tcp(1723), Kind::Ip(50)] {
+        let probe = lab.host("attacker").probe(kind, address("router"));
+        assert_eq!(probe.answered, 1, "{kind} of the internet reaches the DMZ host: {probe:?}");
+    }
+    assert!(!at_home.heard_of(Kind::Udp(4500)).is_empty());
+    for kind in [Kind::Ip(51), Kind::Ip(115), Kind::Ip(47)] {
+        let knock = lab.host("attacker").knock(kind, address("router"));
+        assert_eq!(knock.answered, 0, "{kind} is taken by nothing: {knock:?}");
+    }
 }
 
 #[test]

@@ -366,3 +366,46 @@ fn the_network_does_not_notice_when_the_web_process_dies() {
     assert!(flow.lost(Duration::from_millis(500)).is_empty(), "{}", flow.tail());
     logged_in(&lab, &postern);
 }
+
+/// Nothing more is remembered: every entry is alive and none may be given up for another.
+#[track_caller]
+fn fill_the_connection_table(lab: &Lab) {
+    let room = lab.router().ok(&["cat", "/proc/sys/net/netfilter/nf_conntrack_max"]);
+    let room: usize = room.trim().parse().expect("a number");
+    let entry = |n: usize| {
+        let (device, port) = (2 + n % 250, 1024 + n / 250);
+        format!(
+            "-A -t 600 -u SEEN_REPLY,ASSURED -p udp -s 192.168.1.{device} -d 203.0.113.10 --sport {port} --dport 443\n"
+        )
+    };
+    lab.router().write("/run/lab/entries", (0..room + 10).map(entry).collect::<String>());
+    // The last ones do not fit any more.
+    let _ = lab.router().run(&["conntrack", "-R", "/run/lab/entries"]);
+}
+
+#[test]
+fn the_page_answers_the_home_though_the_connection_table_is_full_of_live_connections() {
+    let lab = Lab::new();
+    let postern = router(&lab, true);
+    let mut owner = logged_in(&lab, &postern);
+    let router = lab::address("router");
+    let _ports = lab.router().echo(&[lab::Kind::Tcp(8081)]);
+    let home = lab.host("laptop1");
+    assert_eq!(
+        home.probe(lab::Kind::Tcp(8081), "192.168.1.1".parse::<std::net::Ipv4Addr>().unwrap()).answered,
+        1
+    );
+    fill_the_connection_table(&lab);
+    assert_eq!(owner.get(PAGE).status, 200, "the page answers");
+    // What is tracked does not: the table is full, and so it would be with the page.
+    let other = home.probe(lab::Kind::Tcp(8081), "192.168.1.1".parse::<std::net::Ipv4Addr>().unwrap());
+    assert_eq!(other.answered, 0, "another port of the router: {other:?}");
+    for chain in ["zone", "answers"] {
+        lab.router().ok(&["nft", "flush", "chain", "inet", "postern", chain]);
+    }
+    let tracked = owner.try_request("GET", PAGE, "", &[]);
+    assert!(tracked.is_err(), "without the rules it would not: {tracked:?}");
+    postern.ok(&["mend"]);
+    assert_eq!(owner.get(PAGE).status, 200, "with them again");
+    assert!(lab.host("attacker").knock(lab::Kind::Tcp(80), router).silent(), "nobody else gets in by that");
+}

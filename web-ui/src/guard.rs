@@ -18,12 +18,15 @@ use tower_sessions::Session;
 use crate::error::Problem;
 use crate::form::{Fields, parse};
 use crate::login::Login;
-use crate::pages::backup;
+use crate::pages::{backup, passthrough};
 use crate::serve::Peer;
 use crate::{App, view};
 
 /// Longest form in bytes.
 const MAX_FORM: usize = 64 * 1024;
+/// Longest form with lists of devices, from somebody who is logged in: 1,024 that are ticked (40 bytes each), or typed, and as
+/// many that come first (31 bytes each).
+const MAX_LISTS: usize = 128 * 1024;
 /// Longest form with a settings document in it, from somebody who is logged in: a form writes a byte in up to three, a
 /// line break in six.
 const MAX_DOCUMENT: usize = 4 * MAX_IMPORT;
@@ -213,9 +216,11 @@ async fn verified(app: &App, session: &Session, parts: &Parts, body: Body) -> Re
         return Err(Problem::Foreign);
     }
     let login = Login::of(session).await;
-    let longest = match login.is_some() && parts.uri.path().starts_with(backup::HERE) {
-        true => MAX_DOCUMENT,
-        false => MAX_FORM,
+    let path = parts.uri.path();
+    let longest = match login.is_some() {
+        true if path.starts_with(backup::HERE) => MAX_DOCUMENT,
+        true if path == passthrough::HERE => MAX_LISTS,
+        _ => MAX_FORM,
     };
     let arrived = tokio::time::timeout(app.body_timeout, Limited::new(body, longest).collect());
     let body = match arrived.await {

@@ -45,7 +45,7 @@ use daemon::Daemon;
 use error::Problem;
 use login::store::Logins;
 use pages::{
-    access, account, backup, claim, confirm, devices, diagnose, firewall, forwards, helpers, history,
+    about, access, account, backup, claim, confirm, devices, diagnose, firewall, forwards, helpers, history,
     internet, journal, local_network, login as login_page, look_again, mend, overview, passthrough, ports,
     restart, rules, self_test, sessions, switch_on, tools,
 };
@@ -81,6 +81,7 @@ pub fn routes() -> Vec<Route> {
         inside("/security/forwards/switch").post(forwards::switch),
         inside("/security/forwards/remove").post(forwards::remove),
         inside("/security/helpers").get(helpers::show).post(helpers::save),
+        inside("/system/about").get(about::show),
         inside("/system/history").get(history::show),
         inside("/system/history/undo").post(history::undo),
         inside("/system/history/go-back").post(history::go_back),

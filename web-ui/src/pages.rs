@@ -1,5 +1,6 @@
 //! One file for each page: its template, its form, `show`, `save`, and its tests.
 
+pub mod about;
 pub mod access;
 pub mod account;
 pub mod backup;

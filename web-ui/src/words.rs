@@ -1,6 +1,7 @@
 //! What the daemon tells, in words for people: settings and their values, times, who did it.
 
-use postern::door::messages::Difference;
+use postern::door::messages::{Clock, Difference};
+use postern::settings::forwards;
 use postern::settings::keys::{self, Kind, UNSET};
 use postern::settings::names::Time;
 
@@ -17,12 +18,12 @@ pub struct Change {
 }
 
 impl Change {
-    /// In words.
-    pub fn of(differs: &Difference) -> Self {
+    /// In words; times as `clock` says them.
+    pub fn of(differs: &Difference, clock: &Clock) -> Self {
         Self {
             what: setting(&differs.key),
-            before: value(&differs.key, &differs.before),
-            after: value(&differs.key, &differs.after),
+            before: value_with_time(&differs.key, &differs.before, clock),
+            after: value_with_time(&differs.key, &differs.after, clock),
             key: differs.key.clone(),
         }
     }
@@ -30,6 +31,9 @@ impl Change {
 
 /// What the setting does, as a phrase.
 pub fn setting(key: &str) -> String {
+    if let Some(name) = key.strip_prefix(forwards::KEY) {
+        return format!("Port forward {name}");
+    }
     keys::find(key).map_or(key, |k| k.hint).trim_end_matches('.').to_owned()
 }
 
@@ -43,6 +47,16 @@ pub fn value(key: &str, words: &str) -> String {
             list.split(',').map(str::trim).collect::<Vec<_>>().join(", ")
         }
         (_, words) => words.to_owned(),
+    }
+}
+
+/// The same, with the end of what ends by itself in the owner's time zone.
+pub fn value_with_time(key: &str, words: &str, clock: &Clock) -> String {
+    let ends = matches!(key, "firewall.spi" | "firewall.dmz");
+    let time = |words: &str| words.parse::<Time>().ok();
+    match words.rsplit_once(" until ").filter(|_| ends).and_then(|(what, until)| Some((what, time(until)?))) {
+        Some((what, until)) => format!("{what} until {}", clock.say(until.unix())),
+        None => value(key, words),
     }
 }
 
@@ -156,5 +170,11 @@ mod tests {
             "Serve the admin page over HTTPS; plain HTTP then only leads there"
         );
         assert_eq!(setting("no.such.key"), "no.such.key");
+        assert_eq!(setting("forwards.Office VPN"), "Port forward Office VPN");
+        let at = |key: &str, words: &str| value_with_time(key, words, &Clock::default());
+        let dmz = "192.168.1.20 until 2026-11-21T10:30:00Z";
+        assert_eq!(at("firewall.dmz", dmz), "192.168.1.20 until 2026-11-21 10:30 UTC");
+        assert_eq!(at("firewall.spi", "off until 2026-11-21T10:30:00Z"), "off until 2026-11-21 10:30 UTC");
+        assert_eq!([at("firewall.spi", "on"), at("system.name", dmz)], ["on".to_owned(), dmz.to_owned()]);
     }
 }

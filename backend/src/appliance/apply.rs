@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::ends::Ends;
+use super::ends::{Ends, GRE};
 use super::flows::{TCP, from_the_home, without_helper};
 use super::network::{admin_addresses, closed, differences, home, network};
 use super::withdrawn::Withdrawn;
@@ -161,6 +161,7 @@ impl<K: Kernel> Appliance<K> {
         let lost = was.map(|was| ends.lost(&after.flows, was, &seen.links)).unwrap_or_default();
         self.refuse_anew(&lost).await;
         let lost: Vec<Flow> = lost.into_iter().map(|(flow, _)| flow).collect();
+        let conversations = lost.iter().filter(|flow| flow.protocol != GRE).count();
         let helped = was.map(|was| ends.helped(&after.flows, was, &seen.links)).unwrap_or_default();
         let (ended, mut must_redial): (Vec<Flow>, Vec<Flow>) = after.flows.into_iter().partition(|flow| {
             withdrawn.contains(flow) || was.is_some_and(|was| ends.ends(flow, was, &seen.links))
@@ -173,14 +174,16 @@ impl<K: Kernel> Appliance<K> {
                 && from_the_home(flow, step.to, &seen.links)
                 && without_helper(flow)
         });
-        Ok(Applied { ended, helped, lost: lost.len(), must_redial })
+        Ok(Applied { ended, helped, lost: conversations, must_redial })
     }
 
     /// Before the entries of these conversations go: the next packet of the device would begin them anew. Only of those that
     /// the device has answered: anybody on the internet can make more of the others than the set has room for. The rules are
     /// in force already, and the entries go in any case, so a failure is no reason to go back.
     async fn refuse_anew(&self, lost: &[(Flow, Lost)]) {
-        let answered = lost.iter().filter(|(flow, _)| flow.answered).map(|(_, lost)| *lost);
+        // GRE has been expected, so nobody makes more of it than there are calls.
+        let answered =
+            lost.iter().filter(|(flow, _)| flow.answered || flow.protocol == GRE).map(|(_, lost)| *lost);
         let answered: Vec<Lost> = answered.take(MOST_REFUSED_ANEW).collect();
         if !answered.is_empty()
             && let Err(error) =

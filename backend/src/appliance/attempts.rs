@@ -181,6 +181,7 @@ mod tests {
             settings: router(),
             trial: None,
             broken: None,
+            unsaved: false,
             ending: false,
             kept_learnt: None,
         }

@@ -16,6 +16,8 @@ use super::flows::TCP;
 use crate::diagnosis::Reset;
 use crate::kernel::{Error, Event, Flow, FlowHandle, FlowMatch, Kernel};
 use crate::log;
+use crate::settings::Settings;
+use crate::settings::forwards::Preset;
 
 /// How long a control connection may take from its first FIN to its last ACK, which cannot pass any more once the entry is
 /// gone. A second less than a stale pinhole may live.
@@ -209,19 +211,25 @@ impl<K: Kernel> Appliance<K> {
 
     async fn look_at_calls(&self, ending: &mut Ending) -> Result<(), Error> {
         let (_, settings) = self.settings();
-        let control: Vec<FlowMatch> = settings
-            .passthrough
-            .pptp
-            .ports
-            .iter()
-            .map(|port| FlowMatch { protocol: TCP, server_port: Some(port.number()) })
-            .collect();
+        let control = control(&settings);
         let now = Instant::now();
         for flow in self.kernel.observe(&control).await?.flows {
             ending.look(flow, now);
         }
         Ok(())
     }
+}
+
+/// Control connections of calls of the home, and to a server of the home.
+fn control(settings: &Settings) -> Vec<FlowMatch> {
+    let ports = settings.passthrough.pptp.ports.iter().map(|port| port.number());
+    let servers = settings.forwards.iter().filter(|forward| forward.enabled);
+    let servers = servers.filter(|forward| forward.preset == Some(Preset::Pptp));
+    let forwarded = servers.flat_map(|forward| forward.takes()).filter_map(|(_, ports)| Some(ports?.0));
+    let mut all: Vec<u16> = ports.chain(forwarded).collect();
+    all.sort_unstable();
+    all.dedup();
+    all.into_iter().map(|port| FlowMatch { protocol: TCP, server_port: Some(port) }).collect()
 }
 
 #[cfg(test)]

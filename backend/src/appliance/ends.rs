@@ -1,7 +1,7 @@
 //! Which conntrack entries a change takes the ground from. The rules stop their packets, or would let nothing begin anew;
 //! the entries go, so that nothing lives on as known.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::flows::{from_the_home, is_device};
 use crate::kernel::{Flow, SeenLink};
@@ -9,8 +9,9 @@ use crate::ruleset::forwards::{self, Led, Lost};
 use crate::ruleset::{self, Capabilities, FlowMatch, Helper, helpers};
 use crate::settings::Settings;
 
-/// IP protocol number of GRE, which only PPTP's helper announces. It goes with its control connection.
-const GRE: u8 = 47;
+/// IP protocol number of GRE, which only PPTP's helper announces. It goes with its control connection; what a server of the home
+/// goes on sending would make its entry anew.
+pub(super) const GRE: u8 = 47;
 
 /// What ends between two documents.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub(super) struct Ends {
     led: Vec<Led>,
     /// All that there were, in their order.
     before: Vec<Led>,
+    /// The PPTP server whose forward is no more.
+    pptp: Option<Ipv4Addr>,
 }
 
 impl Ends {
@@ -40,6 +43,7 @@ impl Ends {
             still_helped: on.into_iter().flat_map(Helper::flows).collect(),
             led: forwards::led_no_more(from, to, capabilities),
             before: forwards::led(from, capabilities),
+            pptp: forwards::pptp_no_more(from, to, capabilities),
         }
     }
 
@@ -50,11 +54,19 @@ impl Ends {
             protocol: led.taken.0,
             server_port: led.taken.1.filter(|(first, last)| first == last).map(|(first, _)| first),
         });
-        self.from_home.iter().chain(&self.from_internet).chain(helped).copied().chain(led).collect()
+        let gre = self.pptp.map(|_| FlowMatch { protocol: GRE, server_port: None });
+        self.from_home
+            .iter()
+            .chain(&self.from_internet)
+            .chain(helped)
+            .copied()
+            .chain(led)
+            .chain(gre)
+            .collect()
     }
 
     /// Of `all`, what was begun with a port of ours whose forward is no more: by the internet, or by a device of the home at
-    /// our internet address. GRE goes with its control connection.
+    /// our internet address. With a call to a PPTP server its GRE, whoever sent the first packet.
     pub(super) fn lost(&self, all: &[Flow], from: &Settings, links: &[SeenLink]) -> Vec<(Flow, Lost)> {
         if self.led.is_empty() {
             return Vec::new();
@@ -73,7 +85,10 @@ impl Ends {
                 (flow.clone(), Lost { led, port: flow.server_port, peer, peer_port: flow.client_port })
             })
         };
-        all.iter().filter_map(lost).collect()
+        let mut lost: Vec<(Flow, Lost)> = all.iter().filter_map(lost).collect();
+        let gre = self.pptp.into_iter().flat_map(|server| gre_of(server, all, &lost)).collect::<Vec<_>>();
+        lost.extend(gre);
+        lost
     }
 
     /// Whether this VPN flow ends.
@@ -116,6 +131,19 @@ impl Ends {
         }
         !covers(&self.still_helped, announcer.protocol, announcer.server_port)
     }
+}
+
+/// GRE between this server and the peers of the calls that end.
+fn gre_of(server: Ipv4Addr, all: &[Flow], ended: &[(Flow, Lost)]) -> Vec<(Flow, Lost)> {
+    let led = Led::calls_to(server);
+    let of = |flow: &Flow| {
+        let call = ended.iter().map(|(_, lost)| lost).filter(|lost| lost.led.to == server).find(|lost| {
+            let (peer, server) = (IpAddr::V4(lost.peer), IpAddr::V4(server));
+            flow.client == peer || (flow.client == server && flow.server == peer)
+        })?;
+        Some((flow.clone(), Lost { led, port: 0, peer_port: 0, ..*call }))
+    };
+    all.iter().filter(|flow| flow.protocol == GRE).filter_map(of).collect()
 }
 
 fn covers(which: &[FlowMatch], protocol: u8, server_port: u16) -> bool {
@@ -253,5 +281,43 @@ mod tests {
         assert_eq!(ended(&[web], &[("forwards.web", "tcp 8080 to 192.168.1.21:80")]), [1, 2], "elsewhere");
         assert_eq!(ended(&[web], &[("forwards.web", "tcp 8080 to 192.168.1.20:80 (off)")]), [1, 2]);
         assert_eq!(ended(&[], &[web, vpn, game]), [0; 0]);
+    }
+
+    #[test]
+    fn with_the_forward_of_a_pptp_server_the_gre_of_its_calls_ends_and_no_other() {
+        const OURS: &str = "198.51.100.2";
+        const DEVICE: &str = "192.168.1.20";
+        let between = |from: &str, to: &str, flow: Flow| Flow {
+            client: from.parse().unwrap(),
+            server: to.parse().unwrap(),
+            ..flow
+        };
+        let call = between(SERVER, OURS, flow(6, SERVER, 1723, 1));
+        let from_peer = by(&call, between(SERVER, OURS, flow(47, SERVER, 7, 2)));
+        let from_device = by(&call, between(DEVICE, SERVER, flow(47, DEVICE, 8, 3)));
+        let other_peer = between(DEVICE, "203.0.113.99", flow(47, DEVICE, 8, 4));
+        let other_device = between(HOME, SERVER, flow(47, HOME, 8, 5));
+        let all = [call, from_peer, from_device, other_peer, other_device];
+        let wan = SeenLink { addresses: vec![(OURS.parse().unwrap(), 24)], ..SeenLink::default() };
+        let lost = |to: &[(&str, &str)]| {
+            let (from, to) = (with(&[("forwards.vpn", "pptp to 192.168.1.20")]), with(to));
+            let ends = Ends::between(&from, &to, &Capabilities::everything());
+            assert_eq!(ends.wanted().iter().any(|flow| flow.protocol == GRE), ends.pptp.is_some());
+            ends.lost(&all, &from, std::slice::from_ref(&wan))
+        };
+        let ids = |lost: &[(Flow, Lost)]| lost.iter().map(|(flow, _)| flow.handle.id).collect::<Vec<_>>();
+        let gone = lost(&[]);
+        assert_eq!(ids(&gone), [1, 2, 3]);
+        let lost_ones: Vec<Lost> = gone.iter().map(|(_, lost)| *lost).collect();
+        let refused = ruleset::forwards::not_begun_anew(&lost_ones).to_string();
+        assert!(
+            refused.contains("forward_ended_gre { 192.168.1.20 . 203.0.113.10 }")
+                && refused.contains("forward_ended { 192.168.1.20 . 1723 . 203.0.113.10 . 40000 }"),
+            "{refused}"
+        );
+        assert_eq!(ids(&lost(&[("forwards.vpn", "pptp to 192.168.1.21")])), [1, 2, 3], "elsewhere");
+        assert_eq!(ids(&lost(&[("forwards.vpn", "pptp to 192.168.1.20")])), [0; 0]);
+        let more = [("forwards.vpn", "pptp to 192.168.1.20"), ("forwards.web", "tcp 80 to 192.168.1.20")];
+        assert_eq!(ids(&lost(&more)), [0; 0]);
     }
 }

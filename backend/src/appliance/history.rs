@@ -36,7 +36,7 @@ impl<K: Kernel> Appliance<K> {
         let mut wanted = state.settings.clone();
         let since: Vec<FieldError> = keys::difference(&before, &after)
             .into_iter()
-            .filter_map(|(key, ..)| keys::take_back(key, &before, &after, &mut wanted).err())
+            .filter_map(|(key, ..)| keys::take_back(&key, &before, &after, &mut wanted).err())
             .collect();
         if !since.is_empty() {
             let message =
@@ -125,7 +125,6 @@ impl<K: Kernel> Appliance<K> {
 
 /// What differs, key by key.
 pub(super) fn differences(before: &Settings, after: &Settings) -> Vec<Difference> {
-    let one =
-        |(key, before, after): (&str, String, String)| Difference { key: key.to_owned(), before, after };
+    let one = |(key, before, after)| Difference { key, before, after };
     keys::difference(before, after).into_iter().map(one).collect()
 }

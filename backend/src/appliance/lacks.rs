@@ -49,6 +49,13 @@ pub(super) fn lack(feature: Feature) -> Lack {
              nft_fib_inet, nft_nat and nft_limit (package linux-image), and nft 1.0 or newer."
                 .to_owned(),
         ),
+        Feature::Forwards => (
+            "what port forwards need".to_owned(),
+            "No port is forwarded and there is no DMZ host, whatever the settings say; everything else works.".to_owned(),
+            "On OpenWrt install kmod-nft-nat and kmod-nft-fib. On Debian the kernel needs its modules nft_fib_inet and nft_nat \
+             (package linux-image)."
+                .to_owned(),
+        ),
         Feature::Events => (
             "to hear of calls that end".to_owned(),
             "What is left of a PPTP call whose control connection just breaks off stays until the kernel forgets it; a new \

@@ -6,13 +6,15 @@ use std::net::IpAddr;
 use super::apply::Applied;
 use super::flows::is_open;
 use super::lacks::title;
+use crate::clock::Clock;
 use crate::kernel::Flow;
 use crate::ruleset::Helper;
+use crate::settings::names::{DmzHost, Spi};
 use crate::settings::passthrough::Allowed;
-use crate::settings::{Forward, Role, Settings, keys};
+use crate::settings::{Firewall, Forward, Role, Settings, keys};
 
 /// One or two sentences.
-pub(super) fn after(before: &Settings, now: &Settings, applied: &Applied) -> String {
+pub(super) fn after(before: &Settings, now: &Settings, applied: &Applied, clock: &Clock) -> String {
     let mut said = Vec::new();
     if before.role != now.role {
         said.push(match now.role {
@@ -31,8 +33,9 @@ pub(super) fn after(before: &Settings, now: &Settings, applied: &Applied) -> Str
         said.extend(helper_switched(helper, before, now));
     }
     said.extend(forwards(before, now));
+    said.extend(weakened(&before.firewall, &now.firewall, clock));
     if said.is_empty() {
-        let keys: Vec<&str> = keys::difference(before, now).into_iter().map(|(key, ..)| key).collect();
+        let keys: Vec<String> = keys::difference(before, now).into_iter().map(|(key, ..)| key).collect();
         said.push(match keys.as_slice() {
             [one] => format!("{one} is changed."),
             many => format!("{} settings are changed.", many.len()),
@@ -83,6 +86,29 @@ fn helper_switched(helper: Helper, before: &Settings, now: &Settings) -> Option<
         (true, false, false) => Some(format!("The helper for {title} will be off once this box has a role.")),
         _ => None,
     }
+}
+
+/// What is open for a while, and until when; what is not any more.
+fn weakened(before: &Firewall, now: &Firewall, clock: &Clock) -> Vec<String> {
+    let mut said = Vec::new();
+    if before.spi != now.spi {
+        said.push(match now.spi {
+            Spi::On => "Inspection (SPI) is on again.".to_owned(),
+            Spi::OffUntil(time) => format!("Inspection (SPI) is off until {}.", clock.say(time.unix())),
+        });
+    }
+    if before.dmz != now.dmz {
+        said.push(match now.dmz {
+            DmzHost::None => "There is no DMZ host any more.".to_owned(),
+            DmzHost::Until(host, time) => {
+                format!(
+                    "The whole internet reaches {host} until {}: it is the DMZ host.",
+                    clock.say(time.unix())
+                )
+            }
+        });
+    }
+    said
 }
 
 /// Which forwards are on or gone now.

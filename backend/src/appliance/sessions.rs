@@ -107,7 +107,7 @@ impl<K: Kernel> Appliance<K> {
     }
 
     /// Ends one, by its name: its entries go, and for a minute the two cannot begin anew.
-    pub async fn end_session(&self, id: &str) -> Result<String, Refusal> {
+    pub async fn end_session(&self, id: &str) -> Result<Option<String>, Refusal> {
         let state = self.state.lock().await;
         let mut watched = self.watched.lock().await;
         self.look(&mut watched).await.map_err(|e| Refusal::failed(&e))?;
@@ -118,7 +118,7 @@ impl<K: Kernel> Appliance<K> {
             self.look(&mut watched).await.map_err(|e| Refusal::failed(&e))?;
         }
         let Some(Folded { session, flows }) = watched.folded.iter().find(|one| one.session.id == id) else {
-            return Ok("There is no such session: it may have ended already.".to_owned());
+            return Ok(None);
         };
         let (IpAddr::V4(client), IpAddr::V4(server), true) =
             (session.device.address, session.server, session.can_end && state.settings.role == Role::Router)
@@ -150,7 +150,7 @@ impl<K: Kernel> Appliance<K> {
         };
         let said = format!("{} from {client} to {server} has ended{all}. {words}", session.kind.title());
         watched.taken = None;
-        Ok(said)
+        Ok(Some(said))
     }
 }
 

@@ -230,6 +230,7 @@ impl<K: Kernel> Appliance<K> {
         let clock = Clock::read(&state.settings.system.timezone);
         notices.extend(clock.notice());
         notices.extend(weakened(&state.settings, &clock));
+        notices.extend(state.unsaved.then(|| UNSAVED.to_owned()));
         notices.extend(self.conflicts());
         Status {
             fingerprint: None,
@@ -320,6 +321,10 @@ impl<K: Kernel> Appliance<K> {
         }
     }
 }
+
+/// It is over, whatever the history says.
+const UNSAVED: &str = "What was to end by itself (inspection off, the DMZ) has ended, but that could not be saved: the disk may \
+    be full or read-only. It stays ended after a restart too, and saving is tried again every few seconds.";
 
 /// What the owner has opened for a while: it must not be forgotten.
 fn weakened(settings: &Settings, clock: &Clock) -> Vec<String> {

@@ -27,7 +27,7 @@ fn link(name: &str, index: u32) -> SeenLink {
 
 pub(super) struct Home {
     pub(super) fake: Fake,
-    store: Store,
+    pub(super) store: Store,
     pub(super) appliance: Arc<Appliance<Fake>>,
 }
 

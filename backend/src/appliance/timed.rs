@@ -3,18 +3,23 @@
 //! Two clocks watch: the wall clock, which the owner's time is told by, and one that only runs. Whichever comes first ends it,
 //! so a clock that is set back prolongs nothing. A daemon that starts knows neither what its clock was before nor how long
 //! it was away, and begins without them.
+//!
+//! What is over ends in the kernel even where it cannot be saved: a full disk is no reason to stay open. Saving is tried again;
+//! if the box starts before that, it begins without them all the same.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Appliance, Assignment, Author, State};
+use super::apply::Step;
+use super::{Appliance, Assignment, Author, RefusalKind, State};
+use crate::journal::JournalKind;
 use crate::kernel::Kernel;
 use crate::log;
 use crate::settings::firewall::Firewall;
 use crate::settings::names::{DmzHost, Spi, Time};
-use crate::settings::{FieldError, Settings};
+use crate::settings::{FieldError, Settings, keys};
 use crate::store::{Before, NewRevision, RevisionState};
 
 /// Longest time ahead, in seconds: a day.
@@ -104,8 +109,14 @@ impl<K: Kernel> Appliance<K> {
         let mut clocks = Clocks::default();
         loop {
             let firewall = in_force.borrow_and_update().1.firewall.clone();
+            let unsaved = self.save_ended().await;
             if ends(&firewall).is_empty() {
-                if in_force.changed().await.is_err() {
+                let changed = in_force.changed();
+                let gone = match unsaved {
+                    true => matches!(tokio::time::timeout(PAUSE, changed).await, Ok(Err(_))),
+                    false => changed.await.is_err(),
+                };
+                if gone {
                     return;
                 }
                 continue;
@@ -130,9 +141,50 @@ impl<K: Kernel> Appliance<K> {
             }
             Err(refusal) => {
                 log::warning(&refusal.message);
-                false
+                refusal.kind == RefusalKind::Failed && self.end_unsaved(over).await
             }
         }
+    }
+
+    /// In the kernel alone: the store refused. True: it has ended.
+    async fn end_unsaved(&self, over: &[(&'static str, &'static str)]) -> bool {
+        let mut state = self.state.lock().await;
+        if state.ending || state.trial.is_some() {
+            return false;
+        }
+        let mut wanted = state.settings.clone();
+        for (key, value) in over {
+            if keys::set(&mut wanted, key, value).is_err() {
+                return false;
+            }
+        }
+        let step = Step::new(Some(&state.settings), &wanted);
+        if let Err(failed) = self.apply(&state.capabilities, step).await {
+            self.after_failure(&mut state, failed).await;
+            return false;
+        }
+        state.settings = wanted;
+        (state.broken, state.unsaved) = (None, true);
+        self.journal.note(
+            JournalKind::Failed,
+            Author { who: "postern", via: "its end time".to_owned() }.by(),
+            "has ended what was to end; that could not be saved yet",
+        );
+        self.publish(&state).await;
+        true
+    }
+
+    /// Tries to save what has ended unsaved. True: it is still not saved.
+    async fn save_ended(&self) -> bool {
+        let mut state = self.state.lock().await;
+        if state.unsaved && !state.ending && state.trial.is_none() {
+            self.note_ended(&mut state, "its end time", "its time is over").await;
+            if !state.unsaved {
+                log::info("what has ended is saved now");
+                self.publish(&state).await;
+            }
+        }
+        state.unsaved
     }
 
     /// Without them, from the first rule on. Written down, so that nobody thinks they were in force.
@@ -143,61 +195,37 @@ impl<K: Kernel> Appliance<K> {
         timed
     }
 
-    /// The revision that says so. Where it cannot be saved, the next start does the same again.
+    /// The revision that says so.
     pub(super) async fn note_begun_without(&self, state: &mut State) {
+        self.note_ended(state, "start", "no clock to trust: what is to end by itself has ended").await;
+    }
+
+    /// A revision of what is in force. Where it cannot be saved it is tried again, and the next start begins without them.
+    async fn note_ended(&self, state: &mut State, via: &str, comment: &str) {
         let before = Before { boot: self.options.boot.clone(), network: Default::default() };
         let new = NewRevision {
             settings: &state.settings,
             base: state.revision,
             before: &before,
             who: "postern",
-            via: "start",
-            comment: "no clock to trust: what is to end by itself has ended",
+            via,
+            comment,
         };
         let noted = match self.store.save(new).await {
             Ok(id) => self.store.mark(id, RevisionState::Confirmed).await.map(|()| id),
             Err(error) => Err(error),
         };
         match noted {
-            Ok(id) => state.revision = id,
-            Err(error) => drop(log::incident(&error)),
+            Ok(id) => (state.revision, state.unsaved) = (id, false),
+            Err(error) => {
+                // Once, not every few seconds.
+                if !std::mem::replace(&mut state.unsaved, true) {
+                    log::incident(&error);
+                }
+            }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn dmz(until: i64) -> Firewall {
-        Firewall {
-            dmz: DmzHost::Until("192.168.1.20".parse().unwrap(), Time::from_unix(until)),
-            ..Firewall::default()
-        }
-    }
-
-    #[test]
-    fn whichever_clock_comes_first_ends_it_and_a_clock_set_back_prolongs_nothing() {
-        let began = Instant::now();
-        let after = |seconds| began + Duration::from_secs(seconds);
-        let over = [(DMZ, "none")];
-        let mut clocks = Clocks::default();
-        assert_eq!(clocks.over(&dmz(1060), 1000, began), []);
-        assert_eq!(clocks.over(&dmz(1060), 1059, after(59)), []);
-        assert_eq!(clocks.over(&dmz(1060), 1060, after(59)), over, "the wall clock");
-        assert_eq!(clocks.over(&dmz(1060), 5000, after(2)), over, "a clock set forward");
-        assert_eq!(clocks.over(&dmz(1060), 10, after(59)), []);
-        assert_eq!(clocks.over(&dmz(1060), 10, after(60)), over, "a clock set back");
-        // Another end is another time to wait.
-        assert_eq!(clocks.over(&dmz(1100), 1000, after(60)), []);
-        assert_eq!(clocks.over(&dmz(1100), 1000, after(160)), over);
-    }
-
-    #[test]
-    fn an_end_must_lie_ahead_within_a_day() {
-        let with = |firewall: Firewall| Settings { firewall, ..Settings::default() };
-        let wrong = |until: i64| check(&Settings::default(), &with(dmz(until)), 1000).len();
-        assert_eq!([wrong(999), wrong(1000), wrong(1001), wrong(87_400), wrong(87_401)], [1, 1, 0, 0, 1]);
-        assert_eq!(check(&with(dmz(999)), &with(dmz(999)), 1000), [], "it is so already");
-    }
-}
+mod tests;

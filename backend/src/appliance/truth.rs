@@ -9,6 +9,7 @@ use super::lacks::{lack, title};
 use super::status::{Effect, HelperState, ManyClients, Protocol, Rules};
 use crate::kernel::{Flow, Observation};
 use crate::ruleset::{self, Counter, Feature, FlowMatch, Helper};
+use crate::settings::names::DmzHost;
 use crate::settings::{Role, Settings};
 
 /// UDP port of IKE and ESP behind NAT (RFC 3948).
@@ -193,11 +194,21 @@ impl Truth<'_> {
         all.extend(self.ports());
         all.extend(self.many_clients().reason);
         all.extend(self.helpers_missing());
+        all.extend(self.forwards_missing());
         let (entries, most) = self.seen.conntrack;
         if most > 0 && entries * 5 > most * 4 {
             all.push(format!("The connection table is {} % full.", entries * 100 / most));
         }
         all
+    }
+
+    /// Forwards that are on, on a kernel that can forward nothing.
+    fn forwards_missing(&self) -> Option<String> {
+        let State { settings, capabilities, .. } = self.state;
+        let wanted =
+            settings.forwards.iter().any(|forward| forward.enabled) || settings.firewall.dmz != DmzHost::None;
+        (settings.role == Role::Router && wanted && !capabilities.forwards)
+            .then(|| missing(Feature::Forwards))
     }
 
     /// Helpers that are switched on and that this kernel lacks.

@@ -308,7 +308,9 @@ impl<K: Kernel> Server<K> {
             }
             Request::Tried => Ok(Response::Tried { report: self.tools.newest() }),
             Request::EndSession { id } => {
-                let ended = self.appliance.end_session(&id).await?;
+                let Some(ended) = self.appliance.end_session(&id).await? else {
+                    return done("There is no such session: it may have ended already.".to_owned());
+                };
                 log::info(&format!("{} ended a VPN session", author.who));
                 self.journal().note(JournalKind::Change, author.by(), "ended a VPN session");
                 done(ended)

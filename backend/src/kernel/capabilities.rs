@@ -38,6 +38,24 @@ const ZONES: &str = "  map seen {
     delete @host { ct zone : ip saddr }
   }
 ";
+/// What port forwards are made of.
+const FORWARDS: &str = "  map port {
+    type inet_proto . inet_service : ipv4_addr . inet_service
+  }
+  map range {
+    type inet_proto . inet_service : ipv4_addr
+    flags interval
+  }
+  chain forwards {
+    fib saddr . iif oif missing return
+    dnat ip to meta l4proto . th dport map @port
+    dnat ip to meta l4proto . th dport map @range
+  }
+  chain dstnat {
+    type nat hook prerouting priority dstnat; policy accept;
+    fib daddr . iif type local jump forwards
+  }
+";
 const EVENTS: &str = "  chain told {
     type filter hook forward priority filter; policy accept;
     ct event set new,destroy,protoinfo
@@ -60,7 +78,7 @@ pub(super) async fn capabilities() -> Result<Capabilities, Error> {
     let all: String = Helper::ALL
         .into_iter()
         .map(Helper::declared)
-        .chain([ZONES.into(), EVENTS.into(), NAMES.into()])
+        .chain([ZONES.into(), FORWARDS.into(), EVENTS.into(), NAMES.into()])
         .collect();
     // Many kernels are built without flow tables.
     let (all, flow_tables) = tokio::join!(taken(&all), taken(FLOW_TABLE));
@@ -79,6 +97,7 @@ pub(super) async fn capabilities() -> Result<Capabilities, Error> {
     Ok(Capabilities {
         helpers,
         many_clients: taken(ZONES).await?,
+        forwards: taken(FORWARDS).await?,
         events: taken(EVENTS).await?,
         names: taken(NAMES).await?,
         flow_tables,

@@ -15,6 +15,8 @@ pub struct Capabilities {
     /// Each client of one IPsec server can have a conntrack zone of its own: `ct zone set`, raw payload, `fib`,
     /// sets and maps that rules fill.
     pub many_clients: bool,
+    /// Ports can be forwarded: `fib`, which tells what is addressed to this box, and translation by a map.
+    pub forwards: bool,
     /// Connections can be told of when they end (`ct event set`): NF_CONNTRACK_EVENTS is there.
     pub events: bool,
     /// Packets can be copied to the daemon (`log group`): nfnetlink_log is there.
@@ -26,7 +28,14 @@ pub struct Capabilities {
 impl Capabilities {
     /// A kernel that can do everything.
     pub fn everything() -> Self {
-        Self { helpers: Helper::ALL.into(), many_clients: true, events: true, names: true, flow_tables: true }
+        Self {
+            helpers: Helper::ALL.into(),
+            many_clients: true,
+            forwards: true,
+            events: true,
+            names: true,
+            flow_tables: true,
+        }
     }
 
     /// A kernel that can do nothing of this.
@@ -34,6 +43,7 @@ impl Capabilities {
         Self {
             helpers: BTreeSet::new(),
             many_clients: false,
+            forwards: false,
             events: false,
             names: false,
             flow_tables: false,
@@ -49,9 +59,10 @@ impl Capabilities {
     pub fn missing(&self) -> Vec<Feature> {
         let helpers = Helper::ALL.into_iter().filter(|helper| !self.knows(*helper)).map(Feature::Helper);
         let many_clients = (!self.many_clients).then_some(Feature::ManyClients);
+        let forwards = (!self.forwards).then_some(Feature::Forwards);
         let events = (!self.events).then_some(Feature::Events);
         let names = (!self.names).then_some(Feature::Names);
-        many_clients.into_iter().chain(events).chain(names).chain(helpers).collect()
+        many_clients.into_iter().chain(forwards).chain(events).chain(names).chain(helpers).collect()
     }
 }
 
@@ -63,6 +74,8 @@ pub enum Feature {
     Helper(Helper),
     /// Several IPsec clients of one server.
     ManyClients,
+    /// Port forwards and the DMZ.
+    Forwards,
     /// To hear of ended PPTP calls.
     Events,
     /// To hear of DNS answers, for the names of servers.

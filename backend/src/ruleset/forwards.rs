@@ -42,6 +42,10 @@ const ENDED: Learnt = Learnt::set(
 const ENDED_ESP: Learnt =
     Learnt::set("forward_ended_esp", "ip saddr . ip daddr", "10m", "ESP of forwards that have ended");
 
+/// And GRE of calls to a PPTP server: a new call's GRE is expected, and so not new.
+const ENDED_GRE: Learnt =
+    Learnt::set("forward_ended_gre", "ip saddr . ip daddr", "10m", "GRE of forwards that have ended");
+
 /// Something that is led to a device of the home.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Led {
@@ -54,6 +58,11 @@ pub struct Led {
 }
 
 impl Led {
+    /// GRE of the calls to this PPTP server.
+    pub fn calls_to(server: Ipv4Addr) -> Self {
+        Self { taken: (GRE, None), to: server, port: 0 }
+    }
+
     /// Whether a conversation with this protocol and port of ours is led so.
     pub fn covers(&self, protocol: u8, port: u16) -> bool {
         let inside = self.taken.1.is_none_or(|(first, last)| (first..=last).contains(&port));
@@ -69,14 +78,15 @@ impl Led {
     }
 }
 
-/// A call to a VPN server of the home that nobody but the helper can lead: PPTP on a kernel without it is not forwarded.
+/// A call to a VPN server of the home that nobody but the helper can lead: PPTP on a kernel without it is not forwarded. Nothing
+/// is where a kernel cannot tell what is addressed to this box.
 fn can(preset: Option<Preset>, capabilities: &Capabilities) -> bool {
-    preset != Some(Preset::Pptp) || capabilities.knows(Helper::Pptp)
+    capabilities.forwards && (preset != Some(Preset::Pptp) || capabilities.knows(Helper::Pptp))
 }
 
 /// What is led where: the forwards, then what is left for the DMZ. GRE is not among it.
 pub fn led(settings: &Settings, capabilities: &Capabilities) -> Vec<Led> {
-    if settings.role != Role::Router {
+    if settings.role != Role::Router || !capabilities.forwards {
         return Vec::new();
     }
     let mut all = forwarded(settings, capabilities);
@@ -103,12 +113,13 @@ fn forwarded(settings: &Settings, capabilities: &Capabilities) -> Vec<Led> {
     .collect()
 }
 
-/// The device that gets IKE or ESP that nobody at home has asked for: a VPN server.
-pub(super) fn ipsec_server(settings: &Settings, capabilities: &Capabilities) -> Option<Ipv4Addr> {
-    led(settings, capabilities)
-        .iter()
-        .find(|led| led.taken.0 == ESP || led.covers(UDP, IKE))
-        .map(|led| led.to)
+/// The devices that get IKE or ESP that nobody at home has asked for: VPN servers. Two, where a forward takes port 500 alone
+/// and the DMZ host gets ESP.
+pub(super) fn ipsec_servers(settings: &Settings, capabilities: &Capabilities) -> Vec<Ipv4Addr> {
+    let all = led(settings, capabilities);
+    let ike = all.iter().find(|led| led.covers(UDP, IKE)).map(|led| led.to);
+    let esp = all.iter().find(|led| led.taken.0 == ESP).map(|led| led.to);
+    ike.into_iter().chain(esp.filter(|esp| ike != Some(*esp))).collect()
 }
 
 /// The PPTP server of the home, and its port.
@@ -178,7 +189,7 @@ fn permanent(all: &[Led]) -> [Permanent; 3] {
 
 /// Before [`super::passthrough::rules`]: what belongs to a VPN server of the home is no client's, whatever the switches say.
 pub(super) fn exempt(table: &mut Table, sides: &Sides, settings: &Settings, capabilities: &Capabilities) {
-    if let Some(server) = ipsec_server(settings, capabilities) {
+    for server in ipsec_servers(settings, capabilities) {
         if super::passthrough::learns(settings, capabilities) {
             // As with IPsec of this box itself. Only a peer that knows the server's cookies gets so far, no forged sender.
             let own = "update @ipsec_own { ip daddr }";
@@ -217,7 +228,7 @@ pub(super) fn exempt(table: &mut Table, sides: &Sides, settings: &Settings, capa
 pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, capabilities: &Capabilities) {
     let forwards = forwarded(settings, capabilities);
     table.permanent(permanent(&forwards));
-    table.learnt(&[ENDED, ENDED_ESP]);
+    table.learnt(&[ENDED, ENDED_ESP, ENDED_GRE]);
     let all = led(settings, capabilities);
     if all.is_empty() {
         return;
@@ -279,12 +290,12 @@ pub(super) fn let_in(table: &mut Table, sides: &Sides, settings: &Settings, capa
         );
         table.rule(Chain::Forward, rule, "its forward has ended: not begun anew by its answers");
     }
-    let key = ENDED_ESP.of;
-    let rule = format!(
-        "{ipv4} meta l4proto {ESP} {key} @{} update @{} {{ {key} }} {refused}",
-        ENDED_ESP.name, ENDED_ESP.name
-    );
-    table.rule(Chain::Forward, rule, "its forward has ended: not begun anew by its answers");
+    for (protocol, ended) in [(format!("{ESP}"), ENDED_ESP), (format!("{GRE} ct state new"), ENDED_GRE)] {
+        let Learnt { name, of: key, .. } = ended;
+        let rule =
+            format!("{ipv4} meta l4proto {protocol} {key} @{name} update @{name} {{ {key} }} {refused}");
+        table.rule(Chain::Forward, rule, "its forward has ended: not begun anew by its answers");
+    }
     let new = format!("{} meta nfproto ipv4 ct state new ct status dnat", sides.inward());
     let counted = format!("{} accept", Counter::ForwardsLetIn);
     if let Some((server, port)) = pptp_server(settings, capabilities) {
@@ -304,7 +315,9 @@ pub(super) fn let_in(table: &mut Table, sides: &Sides, settings: &Settings, capa
         let rule = format!("{new} meta l4proto {ESP} ip daddr {} {counted}", led.to);
         table.rule(Chain::Forward, rule, "ESP for the VPN server of the home");
     }
-    if let DmzHost::Until(host, _) = settings.firewall.dmz {
+    if let DmzHost::Until(host, _) = settings.firewall.dmz
+        && capabilities.forwards
+    {
         table.rule(Chain::Forward, format!("{new} ip daddr {host} {counted}"), "the DMZ host (firewall.dmz)");
     }
 }
@@ -316,6 +329,12 @@ pub fn led_no_more(before: &Settings, after: &Settings, capabilities: &Capabilit
     }
     let now = led(after, capabilities);
     led(before, capabilities).into_iter().filter(|led| !now.contains(led)).collect()
+}
+
+/// The PPTP server whose calls end between the two documents.
+pub fn pptp_no_more(before: &Settings, after: &Settings, capabilities: &Capabilities) -> Option<Ipv4Addr> {
+    let was = pptp_server(before, capabilities).filter(|_| before.role == Role::Router)?;
+    (after.role == Role::Router && pptp_server(after, capabilities) != Some(was)).then_some(was.0)
 }
 
 /// A conversation that the internet began with a port of ours and that has lost its forward.
@@ -338,6 +357,7 @@ pub fn not_begun_anew(lost: &[Lost]) -> Ruleset {
         let Led { to, taken: (protocol, _), .. } = led;
         text += &match *protocol {
             ESP => format!("add element inet postern {} {{ {to} . {peer} }}\n", ENDED_ESP.name),
+            GRE => format!("add element inet postern {} {{ {to} . {peer} }}\n", ENDED_GRE.name),
             _ => {
                 let own = led.port_of(*port);
                 format!("add element inet postern {} {{ {to} . {own} . {peer} . {peer_port} }}\n", ENDED.name)

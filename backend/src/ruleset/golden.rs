@@ -41,6 +41,7 @@ fn case(folder: &Path) -> Case {
     let capabilities = Capabilities {
         helpers: Helper::ALL.into_iter().filter(|one| !lacks(&format!("{} helper", one.name()))).collect(),
         many_clients: !lacks("zones"),
+        forwards: !lacks("fib"),
         events: !lacks("events"),
         names: !lacks("names"),
         ..Capabilities::everything()

@@ -26,7 +26,8 @@ use serde::{Deserialize, Serialize};
 use super::learnt::Learnt;
 use super::table::{Chain, Counter, Table};
 use super::{Capabilities, FlowMatch, Sides};
-use crate::settings::{Role, Settings};
+use crate::settings::forwards::Preset;
+use crate::settings::{Forward, Role, Settings};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -116,11 +117,12 @@ impl Helper {
         self.objects().iter().map(flow).collect()
     }
 
-    /// Whether the owner wants it.
+    /// Whether the owner wants it. PPTP's: for calls of the home, or to a server of the home.
     pub fn wanted(self, settings: &Settings) -> bool {
         let helpers = &settings.helpers;
+        let serves = |forward: &Forward| forward.enabled && forward.preset == Some(Preset::Pptp);
         match self {
-            Self::Pptp => settings.passthrough.pptp.enabled,
+            Self::Pptp => settings.passthrough.pptp.enabled || settings.forwards.iter().any(serves),
             Self::Ftp => helpers.ftp,
             Self::Tftp => helpers.tftp,
             Self::Sip => helpers.sip,

@@ -72,8 +72,8 @@ pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, capab
         for (from, to) in [(Chain::PassthroughOut, Chain::IpsecOut), (Chain::PassthroughIn, Chain::IpsecIn)] {
             table.rule(from, format!("ct zone != 0 goto {to}"), "only IPsec has zones");
         }
-        let server = forwards::ipsec_server(settings, capabilities);
-        ipsec::many_clients::rules(table, sides, server);
+        let servers = forwards::ipsec_servers(settings, capabilities);
+        ipsec::many_clients::rules(table, sides, &servers);
     } else if capabilities.many_clients {
         ipsec::many_clients::forget(table);
     }

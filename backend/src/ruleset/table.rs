@@ -63,12 +63,13 @@ pub(super) enum Chain {
     Helpers,
     Related,
     Invalid,
+    Answers,
     Output,
     Srcnat,
 }
 
 impl Chain {
-    pub(super) const ALL: [Self; 46] = [
+    pub(super) const ALL: [Self; 47] = [
         Self::About,
         Self::Zone,
         Self::ZoneEsp,
@@ -113,6 +114,7 @@ impl Chain {
         Self::Helpers,
         Self::Related,
         Self::Invalid,
+        Self::Answers,
         Self::Output,
         Self::Srcnat,
     ];
@@ -148,6 +150,7 @@ impl Chain {
             Self::ZoneIke => "zone_ike",
             Self::Dstnat => "dstnat",
             Self::Forwards => "forwards",
+            Self::Answers => "answers",
             Self::Output => "output",
             Self::EspOut => "esp_out",
             Self::EspOutAgain => "esp_out_again",
@@ -176,6 +179,8 @@ impl Chain {
             // Before the conntrack lookup (-200), which looks in the zone that is set here, and after defragmentation (-400).
             Self::Zone => Some("type filter hook prerouting priority -310; policy accept;"),
             Self::Dstnat => Some("type nat hook prerouting priority dstnat; policy accept;"),
+            // Before the conntrack lookup, as above.
+            Self::Answers => Some("type filter hook output priority -310; policy accept;"),
             Self::Output => Some("type filter hook output priority filter; policy accept;"),
             Self::Srcnat => Some("type nat hook postrouting priority srcnat; policy accept;"),
             _ => None,

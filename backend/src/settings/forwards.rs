@@ -83,32 +83,6 @@ impl Forward {
         Ok(forward)
     }
 
-    /// What the owner should know of a forward that is on and fine, if anything.
-    pub fn note(&self, settings: &Settings) -> Option<&'static str> {
-        let takes = |protocol: u8, port: u16| {
-            let inside = |(first, last): (u16, u16)| (first..=last).contains(&port);
-            self.takes().iter().any(|taken| taken.0 == protocol && taken.1.is_some_and(inside))
-        };
-        if !self.enabled {
-            return None;
-        }
-        let ipsec = &settings.passthrough.ipsec;
-        match self.preset {
-            _ if takes(17, 500) && ipsec.enabled && ipsec.many_clients => Some(
-                "VPN clients of your devices go on working. But a VPN server on the internet that calls one of them of its own \
-                 accord gets this device instead; and with a peer of this device, nobody else can use IPsec without NAT traversal.",
-            ),
-            None if takes(17, 500) => {
-                Some("IKE alone is not enough for raw ESP: the presets for IPsec forward ESP too.")
-            }
-            None if takes(6, 1723) => {
-                Some("For a PPTP server choose its preset: it lets the calls' GRE in too.")
-            }
-            Some(Preset::Pptp) => Some("PPTP's encryption is weak: prefer another kind of VPN."),
-            _ => None,
-        }
-    }
-
     /// What this forward takes for itself on the internet side.
     pub fn takes(&self) -> Vec<Taken> {
         match (self.preset, self.protocol, self.port) {

@@ -8,6 +8,8 @@ mod table;
 mod tests;
 mod words;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::names::{Secret, Wrong};
 use super::{FieldError, Settings};
 
@@ -110,6 +112,14 @@ pub fn take_back(
     after: &Settings,
     into: &mut Settings,
 ) -> Result<(), FieldError> {
+    if let Some(forward) = name.strip_prefix(super::forwards::KEY) {
+        let now = into.forward_in_words(forward);
+        if now != after.forward_in_words(forward) {
+            return Err(FieldError::new(name, format!("This was changed again since; it is {now} now.")));
+        }
+        let words = before.forward_in_words(forward);
+        return if now == words { Ok(()) } else { into.set_forward(forward, &words) };
+    }
     let key = find(name).ok_or_else(|| unknown(name))?;
     if (key.read)(into) != (key.read)(after) {
         return Err(FieldError::new(
@@ -125,10 +135,37 @@ pub fn take_back(
     Ok(())
 }
 
-/// What differs, as (key, before, after) in the order of the table. Two different secrets show two masks.
-pub fn difference(before: &Settings, after: &Settings) -> Vec<(&'static str, String, String)> {
+/// What differs, as (key, before, after) in the order of the table; each port forward by its own name. Two different secrets
+/// show two masks.
+pub fn difference(before: &Settings, after: &Settings) -> Vec<(String, String, String)> {
     let differs = |key: &&Key| (key.read)(before) != (key.read)(after);
-    ALL.iter().filter(differs).map(|key| (key.name, key.get(before), key.get(after))).collect()
+    let mut all = Vec::new();
+    for key in ALL.iter().filter(differs) {
+        let one_by_one = if key.name == "forwards" { forwards(before, after) } else { Vec::new() };
+        match one_by_one.len() {
+            1..=MOST_ALONE => all.extend(one_by_one),
+            _ => all.push((key.name.to_owned(), key.get(before), key.get(after))),
+        }
+    }
+    all
+}
+
+/// Most forwards that are named one by one; of more, the whole list is.
+const MOST_ALONE: usize = 16;
+
+/// Those that differ. None: they do in their order alone.
+fn forwards(before: &Settings, after: &Settings) -> Vec<(String, String, String)> {
+    let known = |settings: &Settings| {
+        settings.forwards.iter().map(|f| (f.name.to_string(), f.words())).collect::<BTreeMap<_, _>>()
+    };
+    let (was, is) = (known(before), known(after));
+    let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let words = |all: &BTreeMap<String, String>, name: &String| {
+        all.get(name).cloned().unwrap_or_else(|| UNSET.to_owned())
+    };
+    let one =
+        |name: &String| (format!("{}{name}", super::forwards::KEY), words(&was, name), words(&is, name));
+    names.into_iter().map(one).filter(|(_, before, after)| before != after).collect()
 }
 
 fn is_below(name: &str, group: &str) -> bool {

@@ -247,7 +247,7 @@ impl Store {
                 keys::difference(&before, &after)
                     .into_iter()
                     .map(|(key, before, after)| Difference {
-                        key: key.to_owned(),
+                        key,
                         before: short(before),
                         after: short(after),
                     })

@@ -52,7 +52,7 @@ const ALL_ON: [&str; 3] =
     ["passthrough.pptp.enabled=true", "passthrough.l2tp.enabled=true", "passthrough.ipsec.enabled=true"];
 const MANY_CLIENTS: &str = "passthrough.ipsec.many_clients=true";
 /// Elements that should cost an ordinary packet nothing.
-const MANY: u32 = 1_000;
+pub(super) const MANY: u32 = 1_000;
 /// What the engine learns, by name: the SPIs of servers and of clients.
 const LEARNT: [&str; 2] = ["esp_in", "esp_sent"];
 
@@ -85,6 +85,68 @@ pub(super) fn all(postern: &Postern) -> Vec<Contestant> {
         all.push(contestant(name, &format!("{everything}\n{}", looked_up(count))));
     }
     for (name, count) in [("all on, 1 device chosen", 1), ("all on, 1,000 chosen", MANY)] {
+        postern.set(&[&chosen(count)]);
+        all.push(contestant(name, &postern.ok(&["rules"])));
+    }
+    all
+}
+
+/// One rule more, which leads a port to a device.
+const FORWARDED: &str = r#"table inet rival {
+    chain dstnat {
+        type nat hook prerouting priority dstnat; policy accept;
+        iifname "wan0" meta nfproto ipv4 udp dport 20000 dnat ip to 192.168.1.2
+    }
+}
+"#;
+
+/// So many forwards of one port each, or of ten; the first one is what is sent to.
+pub(super) fn forwards(count: u32, ports: u32) -> String {
+    let forward = |n: u32| {
+        let (first, last) = (20_000 + n * ports, 20_000 + n * ports + ports - 1);
+        let port = if ports == 1 { first.to_string() } else { format!("{first}-{last}") };
+        format!(
+            "{{ name = \"f{n}\", protocol = \"udp\", port = \"{port}\", to = \"192.168.1.{}\" }},\n",
+            2 + n % 250
+        )
+    };
+    format!("forwards = [\n{}]\n", (0..count).map(forward).collect::<String>())
+}
+
+/// The rules with these forwards, which the daemon takes.
+pub(super) fn with(postern: &Postern, forwards: &str) -> String {
+    let exported = postern.ok(&["export"]);
+    // A key of the document comes before its sections, and replaces what is there.
+    let rest = exported.split("\n[[forwards]]").next().unwrap_or_default();
+    let taken = postern.cli_with(&["import", "-"], &format!("{forwards}{rest}"));
+    assert!(taken.ok(), "the forwards are refused: {}", taken.err);
+    postern.ok(&["rules"])
+}
+
+/// What forwards cost, and what it costs that devices are chosen beside one.
+pub(super) fn forwarding(postern: &Postern) -> Vec<Contestant> {
+    let bare = format!("{BARE}{FORWARDED}");
+    let map: Vec<_> = (20_000..21_000).map(|port| format!("{port} : 192.168.1.2")).collect();
+    let one_map = FORWARDED.replace(
+        "udp dport 20000 dnat ip to 192.168.1.2",
+        &format!("dnat ip to udp dport map {{ {} }}", map.join(", ")),
+    );
+    let mut all = vec![
+        contestant("bare, 1 dnat rule", &bare),
+        contestant("bare again (noise)", &bare),
+        contestant("bare, 1 map of 1,000", &format!("{BARE}{one_map}")),
+    ];
+    for (name, count, ports) in [
+        ("Postern, 1 forward", 1, 1),
+        ("Postern, 1,000 forwards", MANY, 1),
+        ("Postern, 1 range", 1, 10),
+        ("Postern, 1,000 ranges", MANY, 10),
+    ] {
+        all.push(contestant(name, &with(postern, &forwards(count, ports))));
+    }
+    with(postern, &forwards(1, 1));
+    postern.set(&ALL_ON);
+    for (name, count) in [("1 forward, 1 device chosen", 1), ("1 forward, 1,000 chosen", MANY)] {
         postern.set(&[&chosen(count)]);
         all.push(contestant(name, &postern.ok(&["rules"])));
     }

@@ -32,8 +32,10 @@ const LOSSY: &str = "table inet rival {
     }
 }
 ";
-/// What is measured of every contestant.
-const WHAT: [&str; 3] = ["established UDP", "established TCP", "new UDP flow"];
+/// What is measured of every contestant; the last one only of those that forward a port.
+const WHAT: [&str; 4] = ["established UDP", "established TCP", "new UDP flow", "new, from internet"];
+/// Who begins it.
+const HOME: usize = 3;
 
 /// Opens a packet socket on eth0 (0: no protocol is received; 263, 20: SOL_PACKET, PACKET_QDISC_BYPASS of
 /// linux/if_packet.h) as standard input of the program that follows.
@@ -53,11 +55,11 @@ const SINK: &str = "table netdev sink {
 }
 ";
 
-/// Prints the table.
-pub(super) fn packets(all: &[Contestant]) -> Result<(), String> {
+/// Prints the table. `forwards`: the contestants forward a port, so what the internet begins with it is measured too.
+pub(super) fn packets(all: &[Contestant], forwards: bool) -> Result<(), String> {
     let lab = Lab::new();
     let cables = Cables::new(&lab)?;
-    let mut bench = Bench { cables, next: 1_000_000 };
+    let mut bench = Bench { cables, next: 1_000_000, forwards };
     bench.prove_that_a_loss_is_seen()?;
     let (end, mut rounds) = (Instant::now() + TIME, 0);
     let mut ratios = vec![Ratios::default(); all.len()];
@@ -76,10 +78,10 @@ pub(super) fn packets(all: &[Contestant]) -> Result<(), String> {
         yardsticks.push(round[0]);
         rounds += 1;
     }
-    print_table(all, &mut ratios, rounds);
-    for (what, name) in WHAT.iter().enumerate() {
+    print_table(all, &mut ratios, rounds, bench.columns());
+    for (what, name) in WHAT.iter().enumerate().take(bench.columns()) {
         let mut times: Vec<_> = yardsticks.iter().map(|round| round[what]).collect();
-        println!("bare masquerade, {name}: {:.0} ns", quartile(&mut times, 1));
+        println!("{}, {name}: {:.0} ns", all[0].name, quartile(&mut times, 1));
     }
     let there = Path::new("/usr/sbin/firewalld").exists();
     println!(
@@ -92,20 +94,23 @@ pub(super) fn packets(all: &[Contestant]) -> Result<(), String> {
 /// Of one contestant, for each of [`WHAT`]: the ratio of every round.
 type Ratios = [Vec<f64>; WHAT.len()];
 
-fn print_table(all: &[Contestant], ratios: &mut [Ratios], rounds: usize) {
+fn print_table(all: &[Contestant], ratios: &mut [Ratios], rounds: usize, columns: usize) {
     println!(
-        "CPU per forwarded packet / bare masquerade, {rounds} rounds, no packet lost: lower quartile (median)"
+        "CPU per forwarded packet / {}, {rounds} rounds, no packet lost: lower quartile (median)",
+        all[0].name
     );
-    println!("{:<28} {:>18} {:>18} {:>18}", "", WHAT[0], WHAT[1], WHAT[2]);
+    print!("{:<28}", "");
+    WHAT.iter().take(columns).for_each(|what| print!(" {what:>18}"));
+    println!();
     for (contestant, ratios) in all.iter().zip(ratios.iter_mut()) {
         print!("{:<28}", contestant.name);
-        for list in ratios {
+        for list in ratios.iter_mut().take(columns) {
             print!(" {:>18}", format!("{:.3} ({:.3})", quartile(list, 1), quartile(list, 2)));
         }
         println!();
     }
     print!("{:<28}", "noise: middle half of again");
-    for list in &mut ratios[AGAIN] {
+    for list in ratios[AGAIN].iter_mut().take(columns) {
         print!(" {:>18}", format!("{:.3} to {:.3}", quartile(list, 1), quartile(list, 3)));
     }
     println!();
@@ -130,8 +135,9 @@ fn shuffled(count: usize, random: &mut Random) -> Vec<usize> {
 /// The lab's router with its two neighbours, each with a program that sends frames.
 struct Cables {
     router: Host,
-    /// Any process in the server's network.
+    /// Any process in the server's network, and in the laptop's.
     server: u32,
+    laptop: u32,
     laptop_pulse: Pulse,
     server_pulse: Pulse,
 }
@@ -158,16 +164,17 @@ impl Cables {
         script += "ip -n router neigh add 192.168.1.2 lladdr 02:00:00:00:01:01 dev lan0 nud permanent\n";
         lab.outer().ok_with(&["sh", "-eu", "-s"], &script);
         server.ok_with(&["nft", "-f", "-"], SINK);
+        laptop.ok_with(&["nft", "-f", "-"], SINK);
         let laptop_pulse = Pulse::new(&laptop, "/run/lab/laptop.orders")?;
         let server_pulse = Pulse::new(&server, "/run/lab/server.orders")?;
-        let server = server_pulse.process.pid();
-        Ok(Self { router, server, laptop_pulse, server_pulse })
+        let (server, laptop) = (server_pulse.process.pid(), laptop_pulse.process.pid());
+        Ok(Self { router, server, laptop, laptop_pulse, server_pulse })
     }
 
-    /// Packets that have reached the server's port: the second word of its line in proc(5) net/dev, read without a program
-    /// that would warm or cool any cache.
-    fn arrived(&self) -> Result<u64, String> {
-        let path = format!("/proc/{}/net/dev", self.server);
+    /// Packets that have reached the port of the server, or the laptop's: the second word of its line in proc(5) net/dev, read
+    /// without a program that would warm or cool any cache.
+    fn arrived(&self, at: u32) -> Result<u64, String> {
+        let path = format!("/proc/{at}/net/dev");
         let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
         let line = text.lines().find_map(|line| line.trim().strip_prefix("eth0:"));
         let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
@@ -208,9 +215,16 @@ struct Bench {
     cables: Cables,
     /// Number of the next new flow.
     next: u32,
+    /// Whether a port is forwarded.
+    forwards: bool,
 }
 
 impl Bench {
+    /// How many of [`WHAT`] are measured.
+    fn columns(&self) -> usize {
+        if self.forwards { WHAT.len() } else { HOME }
+    }
+
     /// CPU per packet in nanoseconds, of each of [`WHAT`].
     fn measure(&mut self, contestant: &Contestant) -> Result<[f64; WHAT.len()], String> {
         let router = &self.cables.router;
@@ -228,6 +242,12 @@ impl Bench {
         let order = format!("ask udp {} {NEW} {NEW}", self.next);
         self.next = if self.next > 1_400_000 { 1_000_000 } else { self.next + NEW };
         used[2] = self.counted(&contestant.name, &order, NEW)?;
+        if self.forwards {
+            self.forget();
+            let before = self.cables.arrived(self.cables.laptop)?;
+            used[HOME] = self.cables.server_pulse.order(&format!("knock udp 0 {NEW} {NEW}"))?;
+            self.all_arrived(&contestant.name, "knock", self.cables.laptop, before, NEW)?;
+        }
         Ok(used)
     }
 
@@ -248,15 +268,20 @@ impl Bench {
     }
 
     fn counted(&mut self, name: &str, order: &str, sent: u32) -> Result<f64, String> {
-        let before = self.cables.arrived()?;
+        let before = self.cables.arrived(self.cables.server)?;
         let used = self.cables.laptop_pulse.order(order)?;
+        self.all_arrived(name, order, self.cables.server, before, sent)?;
+        Ok(used)
+    }
+
+    fn all_arrived(&self, name: &str, order: &str, at: u32, before: u64, sent: u32) -> Result<(), String> {
         let wanted = before + u64::from(sent);
-        let arrived = wait::until(LATE, || self.cables.arrived().ok().filter(|got| *got >= wanted));
+        let arrived = wait::until(LATE, || self.cables.arrived(at).ok().filter(|got| *got >= wanted));
         match arrived {
-            Some(got) if got == wanted => Ok(used),
+            Some(got) if got == wanted => Ok(()),
             _ => Err(format!(
                 "{name}: `{order}`: {} of {sent} packets arrived",
-                self.cables.arrived()? - before
+                self.cables.arrived(at)? - before
             )),
         }
     }

@@ -67,13 +67,18 @@ fn toggle(postern: &Postern, key: &str) {
 
 /// Time that a batch of the same work took.
 #[derive(Default)]
-struct Used {
+pub(super) struct Used {
     wall: Duration,
     cpu: Duration,
 }
 
 impl Used {
-    fn measure(&mut self, pid: u32, work: impl FnOnce()) {
+    /// Of all batches.
+    pub(super) fn cpu(&self) -> Duration {
+        self.cpu
+    }
+
+    pub(super) fn measure(&mut self, pid: u32, work: impl FnOnce()) {
         let (before, started) = (cpu(pid), Instant::now());
         work();
         self.wall += started.elapsed();

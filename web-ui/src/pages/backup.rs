@@ -114,7 +114,7 @@ async fn shown(admin: &Admin, text: String, conflict: Option<String>) -> Result<
     let mut chrome = admin.chrome(HERE).await;
     chrome.error = conflict.is_some();
     let status = if chrome.error { StatusCode::CONFLICT } else { StatusCode::OK };
-    let changes = differs.iter().map(Change::of).collect();
+    let changes = differs.iter().map(|one| Change::of(one, &admin.status.clock)).collect();
     Ok(html(status, &PreviewPage { chrome, text, base_revision, changes, refused: conflict }))
 }
 

@@ -1,6 +1,7 @@
 //! Somebody else saved since the form was read: both values are shown, and the owner decides.
 
 use postern::door::messages::{Assignment, Clock, Request as Ask, Response as Answer, Revision};
+use postern::settings::forwards;
 use postern::settings::keys::{self, Kind};
 use postern::settings::names::Secret;
 
@@ -15,7 +16,7 @@ pub const REFUSED: &str = "Nothing was saved: the settings have changed since yo
 /// One setting where what is stored now and what was chosen differ.
 pub struct Clash {
     /// What people call it.
-    pub label: &'static str,
+    pub label: String,
     /// Stored now.
     pub now: String,
     /// Chosen.
@@ -26,16 +27,28 @@ pub struct Clash {
 pub type Label = fn(&str) -> Option<&'static str>;
 
 /// The settings that were chosen otherwise than they are `now`.
-pub fn clashes(chosen: Vec<Assignment>, now: impl Fn(&str) -> String, label: Label) -> Vec<Clash> {
+pub fn clashes(
+    chosen: Vec<Assignment>,
+    now: impl Fn(&str) -> String,
+    label: Label,
+    clock: &Clock,
+) -> Vec<Clash> {
     let clash = |a: Assignment| Clash {
-        label: label(&a.key).unwrap_or("A setting"),
-        now: words::value(&a.key, &now(&a.key)),
+        label: named(&a.key, label).unwrap_or_else(|| "A setting".to_owned()),
+        now: words::value_with_time(&a.key, &now(&a.key), clock),
         chosen: match secret(&a.key) {
             true => Secret::MASK.to_owned(),
-            false => words::value(&a.key, &a.value),
+            false => words::value_with_time(&a.key, &a.value, clock),
         },
     };
     chosen.into_iter().map(clash).collect()
+}
+
+/// What people call it; of several things of one kind, with its name.
+fn named(key: &str, label: Label) -> Option<String> {
+    let label = label(key)?;
+    let name = key.strip_prefix(forwards::KEY);
+    Some(name.map_or_else(|| label.to_owned(), |name| format!("{label} {name}")))
 }
 
 /// What was typed there is not shown, not even to who typed it.
@@ -53,8 +66,8 @@ pub async fn meanwhile(admin: &Admin, base: i64, label: Label) -> Result<Vec<Str
 
 fn saved_by(revision: &Revision, label: Label, clock: &Clock) -> String {
     let words = revision.differs.iter().map(|d| {
-        let what = label(&d.key).unwrap_or(&d.key);
-        let became = Change::of(d);
+        let what = named(&d.key, label).unwrap_or_else(|| d.key.clone());
+        let became = Change::of(d, clock);
         format!("{what}: {} \u{2192} {}", became.before, became.after)
     });
     let words: Vec<String> = words.collect();

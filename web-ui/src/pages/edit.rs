@@ -110,7 +110,7 @@ async fn clash<F: Edit>(
         status: StatusCode::CONFLICT,
         message: Some(conflict::REFUSED.into()),
         errors: Errors::default(),
-        clashes: conflict::clashes(form.changed(&now), |key| now.value(key), F::label),
+        clashes: conflict::clashes(form.changed(&now), |key| now.value(key), F::label, &admin.status.clock),
         meanwhile: conflict::meanwhile(admin, base, F::label).await?,
         settings,
     })

@@ -37,6 +37,11 @@ struct FirewallPage {
     spi_off: Option<String>,
     /// Who is the DMZ host, and until when.
     dmz: Option<(String, String)>,
+    /// What it means for VPN passthrough.
+    dmz_notes: Vec<&'static str>,
+    /// What "keep" would keep, as the form has it: after a conflict not what is in force.
+    spi_keep: Option<String>,
+    dmz_keep: Option<String>,
     spans: &'static [(&'static str, &'static str)],
     takes_effect: &'static str,
 }
@@ -70,6 +75,15 @@ fn until(time: Time, clock: &Clock) -> String {
 impl FirewallPage {
     async fn new(admin: &Admin, settings: &Settings, form: FirewallForm) -> Self {
         let firewall = &settings.firewall;
+        let clock = &admin.status.clock;
+        let spi_keep = match form.spi_now().parse() {
+            Ok(Spi::OffUntil(time)) => Some(clock.say(time.unix())),
+            _ => None,
+        };
+        let dmz_keep = match form.dmz_now().parse() {
+            Ok(DmzHost::Until(_, time)) => Some(clock.say(time.unix())),
+            _ => None,
+        };
         Self {
             chrome: admin.chrome(HERE).await,
             form,
@@ -80,12 +94,15 @@ impl FirewallPage {
             notices: admin.status.notices.clone(),
             spi_off: match firewall.spi {
                 Spi::On => None,
-                Spi::OffUntil(time) => Some(until(time, &admin.status.clock)),
+                Spi::OffUntil(time) => Some(until(time, clock)),
             },
             dmz: match firewall.dmz {
                 DmzHost::None => None,
-                DmzHost::Until(host, time) => Some((host.to_string(), until(time, &admin.status.clock))),
+                DmzHost::Until(host, time) => Some((host.to_string(), until(time, clock))),
             },
+            spi_keep,
+            dmz_keep,
+            dmz_notes: settings.dmz_notes(),
             spans: SPANS,
             takes_effect: match admin.status.role {
                 Role::Unset => "Kept for later: it takes effect once this box has a role.",

@@ -48,7 +48,7 @@ struct Line {
     on: bool,
     /// Where it is edited.
     edit: String,
-    note: Option<&'static str>,
+    notes: Vec<&'static str>,
 }
 
 impl Line {
@@ -66,7 +66,7 @@ impl Line {
             to: forward.to.to_string(),
             on: forward.enabled,
             edit: serde_urlencoded::to_string([("edit", forward.name.as_str())]).unwrap_or_default(),
-            note: forward.note(settings),
+            notes: forward.notes(settings),
         }
     }
 }

@@ -63,7 +63,7 @@ impl Entry {
                 RevisionState::Saved => ("differs", "\u{25b2}", "Not in force yet"),
                 RevisionState::Reverted => ("inactive", "\u{2013}", "Taken back"),
             },
-            changes: revision.differs.iter().map(Change::of).collect(),
+            changes: revision.differs.iter().map(|differs| Change::of(differs, clock)).collect(),
             kept,
             current,
         }
@@ -131,9 +131,14 @@ async fn page(admin: &Admin, refused: Option<(i64, String, Refusal)>) -> Result<
     let mut chrome = admin.chrome(HERE).await;
     chrome.error = refused.is_some();
     let status = refused.as_ref().map_or(StatusCode::OK, |(.., refusal)| error::status(refusal.kind));
+    let clock = &admin.status.clock;
     let refused = refused.map(|(id, heading, refusal)| Refused {
         heading,
-        fields: refusal.fields.iter().map(|f| in_the_way(id, &f.key, &f.message, &revisions)).collect(),
+        fields: refusal
+            .fields
+            .iter()
+            .map(|f| in_the_way(id, &f.key, &f.message, &revisions, clock))
+            .collect(),
         message: refusal.message,
     });
     let entries =
@@ -141,7 +146,7 @@ async fn page(admin: &Admin, refused: Option<(i64, String, Refusal)>) -> Result<
     Ok(html(status, &HistoryPage { chrome, entries, refused }))
 }
 
-fn in_the_way(id: i64, key: &str, message: &str, revisions: &[Revision]) -> InTheWay {
+fn in_the_way(id: i64, key: &str, message: &str, revisions: &[Revision], clock: &Clock) -> InTheWay {
     let kept = revisions.iter().filter(|r| r.id > id && r.state == RevisionState::Confirmed);
     let changed: Vec<_> =
         kept.filter_map(|r| r.differs.iter().find(|d| d.key == key).map(|d| (r.id, d))).collect();
@@ -149,7 +154,7 @@ fn in_the_way(id: i64, key: &str, message: &str, revisions: &[Revision]) -> InTh
         what: words::setting(key),
         message: message.to_owned(),
         since: changed.first().map(|(_, newest)| {
-            (changed.iter().map(|(id, _)| *id).collect(), words::value(key, &newest.after))
+            (changed.iter().map(|(id, _)| *id).collect(), words::value_with_time(key, &newest.after, clock))
         }),
     }
 }

@@ -78,7 +78,7 @@ impl Line {
                 JournalKind::Daemon | JournalKind::Internet | JournalKind::Session => "inactive",
             },
             sentence: entry.sentence(),
-            changes: entry.changes.iter().map(Change::of).collect(),
+            changes: entry.changes.iter().map(|change| Change::of(change, clock)).collect(),
         }
     }
 }

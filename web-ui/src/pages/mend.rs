@@ -46,6 +46,8 @@ enum Page {
     Passthrough,
     #[serde(rename = "/security/helpers")]
     Helpers,
+    #[serde(rename = "/system/about")]
+    About,
 }
 
 /// Loads them, and leads back.
@@ -61,6 +63,7 @@ pub fn back(form: &MendForm) -> Response {
         Page::Overview => "/",
         Page::Passthrough => super::passthrough::HERE,
         Page::Helpers => super::helpers::HERE,
+        Page::About => super::about::HERE,
     })
 }
 

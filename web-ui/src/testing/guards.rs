@@ -157,7 +157,7 @@ async fn unknown_doubled_and_oversized_fields_are_refused() {
         ("doubled token", format!("&token={}", browser.token()), 400),
         ("no number", String::new(), 400),
         ("garbled", "&passthrough.l2tp.ports=%ff".to_owned(), 400),
-        ("oversized", format!("&x={}", "a".repeat(64 * 1024)), 413),
+        ("oversized", format!("&x={}", "a".repeat(128 * 1024)), 413),
     ] {
         let mut body = form.body() + &extra;
         if extra.is_empty() {

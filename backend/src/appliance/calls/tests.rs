@@ -164,3 +164,21 @@ fn a_reset_is_a_refusal_only_before_the_call_was_open() {
     assert_eq!(resets.refused.len(), REMEMBERED);
     assert_eq!(resets.told(now).len(), 1, "one for each device and server");
 }
+
+#[test]
+fn calls_to_a_server_of_the_home_want_the_helper_and_are_looked_at_as_well() {
+    let mut settings = crate::settings::tests::router();
+    let mut set = |key: &str, value: &str| crate::settings::keys::set(&mut settings, key, value).unwrap();
+    set("passthrough.pptp.ports", "1823");
+    set("passthrough.pptp.enabled", "false");
+    set("forwards.vpn", "pptp to 192.168.1.20:1724");
+    let ports = |settings: &Settings| {
+        control(settings).into_iter().filter_map(|flow| flow.server_port).collect::<Vec<_>>()
+    };
+    // Where the internet calls: what it is at the device does not matter to conntrack.
+    assert_eq!(ports(&settings), [1723, 1823]);
+    assert!(crate::ruleset::Helper::Pptp.wanted(&settings));
+    crate::settings::keys::set(&mut settings, "forwards.vpn", "pptp to 192.168.1.20 (off)").unwrap();
+    assert_eq!(ports(&settings), [1823]);
+    assert!(!crate::ruleset::Helper::Pptp.wanted(&settings));
+}

@@ -215,7 +215,8 @@ impl Names {
             "accept" => Some(Stmt::Accept),
             "drop" => Some(Stmt::Drop),
             "return" => Some(Stmt::Return),
-            "masquerade" => Some(Stmt::Nothing),
+            // The latter is of TCP, which no packet of the model is.
+            "masquerade" | "notrack" => Some(Stmt::Nothing),
             _ => None,
         };
         if verdict.is_some() {

@@ -151,7 +151,7 @@ async fn shown(
     chrome.error = said.is_some();
     let status = said.as_ref().map_or(StatusCode::OK, |said| said.status);
     let (errors, refused) = said.map_or_else(Default::default, |said| (said.errors, said.refused));
-    let changes = differs.iter().map(Change::of).collect();
+    let changes = differs.iter().map(|one| Change::of(one, &admin.status.clock)).collect();
     let page = RestorePage { chrome, backup, base_revision, changes, errors: Errors(errors), refused };
     Ok(html(status, &page))
 }

@@ -39,3 +39,30 @@ async fn what_is_no_address_is_said_beside_the_field_and_kept() {
     assert_eq!(browser.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(browser.body.contains("firewall-dmz-error") && browser.form("spi").body().contains("dmz=laptop"));
 }
+
+#[tokio::test]
+async fn after_a_conflict_keep_says_what_it_would_keep_and_times_are_the_owners() {
+    let mut browser = Browser::logged_in().await;
+    let dmz = |minutes: i64| {
+        let until = postern::settings::names::Time::from_unix(crate::testing::fake::CLOCK + minutes * 60);
+        (set("firewall.dmz", &format!("192.168.1.20 until {until}")), until)
+    };
+    let ((first, opened), (second, _)) = (dmz(30), dmz(90));
+    browser.daemon.state().save("root", "command line", &[first]).unwrap();
+    browser.open(HERE).await;
+    assert!(
+        browser.body.contains("VPN clients of your devices go on working"),
+        "what the DMZ means for them"
+    );
+    let form = browser.form("spi").set("firewall.ping", "true");
+    browser.daemon.state().save("root", "command line", &[second]).unwrap();
+    browser.send(form).await;
+    assert_eq!(browser.status, StatusCode::CONFLICT);
+    let say = postern::door::messages::Clock::default().say(opened.unix());
+    let keep = browser.body.split("value=\"keep\"").nth(1).unwrap().split("</option>").next().unwrap();
+    assert!(keep.contains(&say), "{keep} is not {say}");
+    assert!(!browser.body.contains(&format!(">{opened}")), "no raw UTC: {}", browser.body);
+    assert!(browser.body.contains(&format!("192.168.1.20 until {say}</td>")), "{}", browser.body);
+    browser.open("/system/history").await;
+    assert!(browser.body.contains(&format!("<strong>192.168.1.20 until {say}</strong>")), "{}", browser.body);
+}

@@ -77,5 +77,35 @@ async fn a_new_forward_does_not_replace_one_and_a_conflict_shows_both_values() {
     browser.send(form).await;
     assert_eq!(browser.status, StatusCode::CONFLICT);
     assert!(browser.daemon.state().changes.is_empty());
+    assert!(browser.body.contains("<th scope=\"row\">Port forward web</th>"), "{}", browser.body);
     assert!(browser.body.contains("tcp 82 to 192.168.1.8") && browser.body.contains("tcp 81 to 192.168.1.8"));
+}
+
+#[tokio::test]
+async fn what_a_forward_means_for_passthrough_stands_beside_it() {
+    let mut browser = Browser::logged_in().await;
+    for (n, words) in ["pptp", "l2tp", "udp 500", "udp 4500", "udp 1701", "tcp 1723"].iter().enumerate() {
+        let one = [set(&format!("forwards.f{n}"), &format!("{words} to 192.168.1.20 (off)"))];
+        browser.daemon.state().save("root", "command line", &one).unwrap();
+    }
+    browser.open(HERE).await;
+    assert!(!browser.body.contains("class=\"warn\""), "off, they take nothing");
+    for n in 0..6 {
+        let settings = browser.daemon.state().settings.clone();
+        let key = format!("forwards.f{n}");
+        let words = settings.forward_in_words(&format!("f{n}"));
+        let on = set(&key, words.trim_end_matches(" (off)"));
+        browser.daemon.state().save("root", "command line", &[on]).unwrap();
+        browser.open(HERE).await;
+        let settings = browser.daemon.state().settings.clone();
+        let notes = settings.forwards[n].notes(&settings);
+        assert!(!notes.is_empty(), "{words}");
+        let mine = browser.body.split(&format!("data-forward=\"f{n}\"")).nth(1).unwrap();
+        let mine = mine.split("</li>").next().unwrap().replace("&#39;", "'");
+        for note in notes {
+            assert!(mine.contains(note), "{words}: {note}\n{mine}");
+        }
+        let off = set(&key, &words);
+        browser.daemon.state().save("root", "command line", &[off]).unwrap();
+    }
 }

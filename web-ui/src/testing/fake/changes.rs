@@ -72,7 +72,7 @@ impl State {
         let mut wanted = self.settings.clone();
         let since: Vec<FieldError> = keys::difference(&before, &after)
             .into_iter()
-            .filter_map(|(key, ..)| keys::take_back(key, &before, &after, &mut wanted).err())
+            .filter_map(|(key, ..)| keys::take_back(&key, &before, &after, &mut wanted).err())
             .collect();
         if !since.is_empty() {
             let message =
@@ -119,5 +119,5 @@ impl State {
 
 fn differences(before: &Settings, after: &Settings) -> Vec<Difference> {
     let all = keys::difference(before, after).into_iter();
-    all.map(|(key, before, after)| Difference { key: key.to_owned(), before, after }).collect()
+    all.map(|(key, before, after)| Difference { key, before, after }).collect()
 }

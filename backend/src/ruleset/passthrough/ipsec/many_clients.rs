@@ -58,10 +58,10 @@ pub(in crate::ruleset) fn wanted(ipsec: &Ipsec, capabilities: &Capabilities) -> 
     ipsec.enabled && ipsec.many_clients && capabilities.many_clients
 }
 
-/// `server`: a VPN server of the home, which gets what nobody at home has asked for.
-pub(in crate::ruleset) fn rules(table: &mut Table, sides: &Sides, server: Option<Ipv4Addr>) {
+/// `servers`: VPN servers of the home, which get what nobody at home has asked for.
+pub(in crate::ruleset) fn rules(table: &mut Table, sides: &Sides, servers: &[Ipv4Addr]) {
     table.learnt(learnt::LEARNT);
-    zones::rules(table, sides, server);
+    zones::rules(table, sides, servers);
     requests::rules(table);
     answers::rules(table);
     ike::rules(table);

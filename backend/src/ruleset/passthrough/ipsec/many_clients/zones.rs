@@ -21,7 +21,7 @@ const ZONE_OF_SOURCE: &str = "@nh,112,16";
 const ERRORS: &str = "icmp type { 3, 11, 12 }";
 
 /// The one hook before conntrack. Ordinary packets leave it at the first or second rule.
-pub(super) fn rules(table: &mut Table, sides: &Sides, server: Option<Ipv4Addr>) {
+pub(super) fn rules(table: &mut Table, sides: &Sides, servers: &[Ipv4Addr]) {
     let Sides { local, internet, prefix } = sides;
     let mut zone = |rule: String, why| table.rule(Chain::Zone, rule, why);
     // One comparison each, cheapest first: a set costs all packets 2 % more.
@@ -32,7 +32,7 @@ pub(super) fn rules(table: &mut Table, sides: &Sides, server: Option<Ipv4Addr>) 
         "only IPsec has zones: IKE, ESP, and ICMP errors about them",
     );
     zone("meta nfproto != ipv4 accept".into(), "IPv6 has no NAT");
-    if let Some(server) = server {
+    for server in servers {
         zone(format!("iifname \"{local}\" ip saddr {server} accept"), "a VPN server of the home: plain NAT");
     }
     let from_home = format!("iifname \"{local}\" ip saddr {prefix}");
@@ -80,7 +80,7 @@ pub(super) fn rules(table: &mut Table, sides: &Sides, server: Option<Ipv4Addr>) 
     ike(&format!("ct zone set {COOKIE_BACK} map @ike_in accept"), "a cookie that is somebody's");
     ike("ip saddr @ipsec_own accept", "this box has IKE of its own with this server");
     ike("ip saddr @ipsec_several accept", "several clients of this server: its own IKE could be for any");
-    if server.is_none() {
+    if servers.is_empty() {
         ike("ct zone set ip saddr map @ipsec_only", "the server begins with its one client");
     }
     table.rule(
