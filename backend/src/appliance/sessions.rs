@@ -106,7 +106,7 @@ impl<K: Kernel> Appliance<K> {
         }
     }
 
-    /// Ends one, by its name: its entries go, and for a minute the two cannot begin anew.
+    /// Ends one, by its name: its entries go, and for a minute the two cannot begin anew. None: there is none of this name.
     pub async fn end_session(&self, id: &str) -> Result<Option<String>, Refusal> {
         let state = self.state.lock().await;
         let mut watched = self.watched.lock().await;

@@ -121,9 +121,10 @@ async fn as_many_devices_as_may_be_fit_into_the_form_ticked_typed_and_first() {
     browser.open(HERE).await;
     let mac = |n: usize| format!("02:00:00:00:{:02x}:{:02x}", n / 256, n % 256);
     let all: Vec<String> = (0..1024).map(mac).collect();
-    let form = browser.form(PPTP).set("passthrough.devices", "chosen").set("other_devices", &all.join(", "));
-    let form = form.set("passthrough.priority", &all.join(", "));
-    assert!(form.body().len() > 64 * 1024, "more than other forms may have");
+    let form =
+        browser.form(PPTP).set("passthrough.devices", "chosen").set("other_devices", &all.join(",\r\n"));
+    let form = form.set("passthrough.priority", &all.join(",\r\n"));
+    assert!(form.body().len() > 64 * 1024, "{}: more than other forms may have", form.body().len());
     browser.send(form).await;
     assert_eq!((browser.status, browser.path.as_str()), (StatusCode::OK, HERE));
     let sent = vec![set("passthrough.devices", &all.join(",")), set("passthrough.priority", &all.join(","))];
