@@ -257,7 +257,7 @@ fn what_is_packed_is_the_same_for_another_user_in_another_folder_language_and_ye
     let one = std::fs::read(package(&built(), "0.1.0")).unwrap();
     let out = std::env::temp_dir().join(format!("postern-packed-{}", std::process::id()));
     let script = format!(
-        "umask 077; export TZ=Asia/Tokyo LC_ALL=C.UTF-8 HOME=/nonexistent; cp -r . {out}.copy; cd {out}.copy; find . -exec touch -d 2001-01-01 {{}} +; \
+        "umask 077; export TZ=Asia/Tokyo LC_ALL=C.UTF-8 HOME=/nonexistent; mkdir {out}.copy; cp -r Cargo.toml Cargo.lock packaging tests {out}.copy; cd {out}.copy; find . -exec touch -d 2001-01-01 {{}} +; \
          packaging/build-deb --bin {} --version 0.1.0 --out {out}",
         built().display(),
         out = out.display()
