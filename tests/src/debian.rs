@@ -102,7 +102,9 @@ impl Debian {
     pub fn install(&self, package: &Path) -> (bool, String) {
         let bytes = std::fs::read(package).expect("a package that was just built can be read");
         self.host().write("/root/package.deb", bytes);
-        let output = self.host().run_for(&["dpkg", "--install", "/root/package.deb"], PATIENCE * 2);
+        // Half the patience of the package's own: a test of versions that never come up waits for each.
+        let words = ["env", "POSTERN_UPGRADE_SECONDS=20", "dpkg", "--install", "/root/package.deb"];
+        let output = self.host().run_for(&words, PATIENCE * 2);
         self.ok(&["rm", "/root/package.deb"]);
         (output.ok(), output.out + &output.err)
     }
@@ -153,7 +155,7 @@ impl Drop for Debian {
 #[track_caller]
 #[must_use]
 pub fn package(programs: &Path, version: &str) -> PathBuf {
-    let out = kept().join(format!("packages-{}", std::process::id()));
+    let out = kept().join("debs");
     let script = source().join("../packaging/build-deb");
     let mut command = Command::new(script);
     command.arg("--bin").arg(programs).args(["--version", version]).arg("--out").arg(&out);

@@ -13,7 +13,7 @@ struct Folder(PathBuf);
 impl Folder {
     fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("postern-openwrt-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::create_dir_all(&folder).expect("/tmp can be written");
         Self(folder)
     }
 
@@ -22,8 +22,9 @@ impl Folder {
     }
 
     fn write(&self, below: &str, text: &str) {
-        std::fs::create_dir_all(self.path(below).parent().unwrap()).unwrap();
-        std::fs::write(self.path(below), text).unwrap();
+        let path = self.path(below);
+        std::fs::create_dir_all(path.parent().unwrap_or(&path)).expect("/tmp can be written");
+        std::fs::write(path, text).expect("/tmp can be written");
     }
 }
 
@@ -39,7 +40,7 @@ fn source(path: &str) -> PathBuf {
 
 #[track_caller]
 fn run(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().unwrap();
+    let Output { status, stdout, stderr } = command.output().expect("Debian has the program");
     let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(status.success(), "{command:?}:\n{out}{err}");
     out.into_owned()
@@ -49,7 +50,7 @@ fn run(command: &mut Command) -> String {
 fn package(out: &Path) -> PathBuf {
     let mut command = Command::new(source("build-ipk"));
     let path = run(command.arg("--bin").arg(programs()).arg("--out").arg(out).arg("x86_64"));
-    PathBuf::from(path.lines().last().unwrap())
+    PathBuf::from(path.lines().last().unwrap_or_default())
 }
 
 /// busybox's shell, which is OpenWrt's.

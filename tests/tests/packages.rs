@@ -91,31 +91,19 @@ impl Box {
     }
 }
 
-/// A package whose `postern` or `postern-web` is this script.
-fn broken(version: &str, program: &str, script: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("postern-broken-{}-{version}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    for name in ["postern", "postern-web"] {
-        std::fs::copy(built().join(name), folder.join(name)).unwrap();
-    }
-    let whole = package(&folder, version);
-    std::fs::remove_dir_all(&folder).unwrap();
-    // The package is taken apart and the program replaced: build-deb itself asks the program for its help.
-    let tree = whole.with_extension("tree");
-    let run = |words: &[&str]| {
-        let done = std::process::Command::new(words[0]).args(&words[1..]).output().unwrap();
-        assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
-    };
-    let (deb, dir) = (whole.to_str().unwrap(), tree.to_str().unwrap());
-    run(&["dpkg-deb", "--raw-extract", deb, dir]);
-    std::fs::rename(tree.join("usr/bin").join(program), tree.join("usr/bin").join(format!("{program}.real")))
-        .unwrap();
-    let path = tree.join("usr/bin").join(program);
-    std::fs::write(&path, script).unwrap();
-    run(&["chmod", "755", path.to_str().unwrap()]);
-    run(&["dpkg-deb", "--root-owner-group", "-Znone", "--build", dir, deb]);
-    std::fs::remove_dir_all(&tree).unwrap();
-    whole
+/// A version of the package whose `postern` or `postern-web` is this script. What it was is beside it.
+fn broken(good: &Path, version: &str, program: &str, script: &str) -> PathBuf {
+    let package = good.with_file_name(format!("postern-broken-{version}.deb"));
+    let steps = "set -eu; good=$1 package=$2 version=$3 program=$4 script=$5; tree=$(mktemp -d); \
+                 dpkg-deb --raw-extract \"$good\" \"$tree/x\"; cd \"$tree/x\"; mv usr/bin/$program usr/bin/$program.real; \
+                 printf '%s' \"$script\" >usr/bin/$program; chmod 755 usr/bin/$program; \
+                 sed -i \"s/^Version: .*/Version: $version/\" DEBIAN/control; \
+                 dpkg-deb --root-owner-group -Znone --build . \"$package\"; rm -rf \"$tree\"";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", steps, "broken"]).arg(good).arg(&package).args([version, program, script]);
+    let done = command.output().expect("sh can be started");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    package
 }
 
 #[track_caller]
@@ -137,6 +125,10 @@ fn an_upgrade_a_downgrade_and_every_broken_upgrade_lose_no_packet_and_keep_the_s
         assert_eq!(debian.status("postern.service", set), "0000000000003400", "{set} of the daemon");
         assert_eq!(debian.status("postern-web.service", set), "0000000000000000", "{set} of the pages");
     }
+    // PPPoE's unit runs once somebody wants a session: what is in the file is its affair (tests/pppoe.rs).
+    assert_eq!(debian.property("postern-pppoe.service", "ActiveState"), "inactive");
+    debian.ok(&["touch", "/run/postern/services/pppoe.json"]);
+    router.wait_for("its unit runs", || debian.property("postern-pppoe.service", "ActiveState") == "active");
     for unit in ["postern.service", "postern-web.service", "postern-pppoe.service"] {
         assert_eq!(debian.status(unit, "NoNewPrivs"), "1", "{unit}");
         assert_eq!(debian.status(unit, "Seccomp"), "2", "{unit}");
@@ -176,7 +168,7 @@ fn an_upgrade_a_downgrade_and_every_broken_upgrade_lose_no_packet_and_keep_the_s
         ("0.2.3", "postern", spoil),
     ] {
         let settings = debian.ok(&["postern", "get"]);
-        let (done, said) = debian.install(&broken(version, program, script));
+        let (done, said) = debian.install(&broken(&old, version, program, script));
         assert!(!done && said.contains("the version of before runs again"), "{version}:\n{said}");
         assert_eq!(debian.ok(&["postern", "get"]), settings, "{version}");
         assert_eq!(debian.ok(&["postern", "history"]), history, "{version}");
@@ -265,7 +257,7 @@ fn what_is_packed_is_the_same_for_another_user_in_another_folder_language_and_ye
     let one = std::fs::read(package(&built(), "0.1.0")).unwrap();
     let out = std::env::temp_dir().join(format!("postern-packed-{}", std::process::id()));
     let script = format!(
-        "umask 077; export TZ=Asia/Tokyo LC_ALL=C.UTF-8 HOME=/nonexistent; cp -r . {out}.copy; cd {out}.copy; find . -exec touch -d 2001-01-01 {{}} +; \
+        "umask 077; export TZ=Asia/Tokyo LC_ALL=C.UTF-8 HOME=/nonexistent; mkdir {out}.copy; cp -r Cargo.toml Cargo.lock packaging tests {out}.copy; cd {out}.copy; find . -exec touch -d 2001-01-01 {{}} +; \
          packaging/build-deb --bin {} --version 0.1.0 --out {out}",
         built().display(),
         out = out.display()
