@@ -20,7 +20,7 @@ use sqlx::sqlite::{
 };
 
 pub use journal::{JournalEntry, JournalKind};
-pub use rescue::Condition;
+pub use rescue::{Condition, beside_others};
 pub use revisions::{Before, Difference, NewRevision, Revision, RevisionState, Stored};
 
 /// The store's file in the state directory.

@@ -25,6 +25,7 @@ impl<K: Kernel> Appliance<K> {
             internet: internet(&status),
             conntrack: status.conntrack,
             attempts: &status.attempts,
+            defeats: &status.defeats,
             resets: &resets,
             sessions: &sessions,
         });

@@ -23,8 +23,6 @@ impl Settings {
             "access.https",
             "HTTPS is not built yet: this release serves the admin page over HTTP.",
         );
-        let companion = "The companion role is not built yet: this release can only be the whole router.";
-        when(self.role == Role::Companion, "role", companion);
         if self.role == Role::Router {
             self.firewall_not_built(&mut when);
         }
@@ -64,7 +62,7 @@ mod tests {
 
     #[test]
     fn what_would_have_an_effect_is_refused_beside_its_key() {
-        for (key, value) in [("role", "companion"), ("helpers.sane", "true"), ("access.https", "true")] {
+        for (key, value) in [("helpers.sane", "true"), ("access.https", "true")] {
             let mut settings = router();
             set(&mut settings, key, value).unwrap();
             assert_eq!(refused(&settings), [key]);
