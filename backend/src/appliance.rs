@@ -4,6 +4,7 @@
 mod apply;
 mod attempts;
 mod calls;
+mod defeats;
 mod devices;
 mod diagnosis;
 mod ends;
@@ -26,6 +27,7 @@ mod status;
 mod tests;
 mod throughput;
 mod timed;
+mod trace;
 mod trial;
 mod truth;
 mod withdrawn;
@@ -49,6 +51,7 @@ use crate::settings::{Role, Settings, keys};
 use crate::store::{Before, NewRevision, Revision, RevisionState, Store};
 
 use apply::{Failed, Step};
+pub use defeats::Defeated;
 pub use devices::KnownDevice;
 pub use history::Imported;
 pub use internet::{InternetState, Ipv6State};
@@ -60,6 +63,7 @@ use trial::{OnTrial, needs_trial};
 pub use attempts::{Attempt, Barrier};
 pub use lacks::Lack;
 pub use status::{Effect, HelperState, ManyClients, Protocol, Rules, Status, Trial};
+pub use trace::Dropper;
 
 /// How long settings stay on trial.
 pub const TRIAL: Duration = Duration::from_secs(90);
@@ -128,6 +132,8 @@ pub struct Appliance<K> {
     throughput: std::sync::Mutex<throughput::Throughput>,
     /// By which names devices reach servers.
     server_names: std::sync::Mutex<crate::sessions::ServerNames>,
+    /// Which rules of others keep passthrough from working.
+    named: std::sync::Mutex<defeats::Named>,
     /// PPTP calls that servers refused.
     resets: std::sync::Mutex<calls::Resets>,
     /// Held while the ports are asked for a provider: two at once would spoil each other's answers.
@@ -216,6 +222,7 @@ impl<K: Kernel> Appliance<K> {
             server_names: std::sync::Mutex::default(),
             conflicts: std::sync::Mutex::default(),
             throughput: std::sync::Mutex::default(),
+            named: std::sync::Mutex::default(),
             resets: std::sync::Mutex::default(),
             asking: Mutex::default(),
             internet: std::sync::Mutex::default(),
@@ -260,7 +267,7 @@ impl<K: Kernel> Appliance<K> {
             log::incident(&failed.why);
             let what = format!("could not put the settings into force: {why}");
             self.journal.note(JournalKind::Failed, By::POSTERN, &what);
-            if state.settings.role == Role::Router {
+            if state.settings.role != Role::Unset {
                 self.deny(&state.settings).await;
             }
         }
@@ -407,11 +414,20 @@ impl<K: Kernel> Appliance<K> {
         let incident = log::incident(&back);
         state.broken = Some(back.to_string());
         self.deny(&state.settings).await;
+        let what = Self::left_with(&state.settings);
         let message = format!(
-            "That failed, and so did going back: only the safe rules are loaded, and nothing is forwarded. It is tried \
-             again every few seconds. The log has the details under {incident}."
+            "That failed, and so did going back: {what}. It is tried again every few seconds. The log has the details \
+             under {incident}."
         );
         Refusal::of(RefusalKind::Failed, message)
+    }
+
+    /// What there is when nothing better can be had, in words.
+    fn left_with(settings: &Settings) -> &'static str {
+        match settings.role {
+            Role::Companion => "Postern's table is gone, and the other firewall decides alone",
+            Role::Router | Role::Unset => "only the safe rules are loaded, and nothing is forwarded",
+        }
     }
 
     /// A package may have brought what the kernel lacked. Asked again only about what these settings want: each question
@@ -451,7 +467,7 @@ impl<K: Kernel> Appliance<K> {
         let rules = ruleset::compile(&settings, &now);
         self.kernel.load(&rules, Load::Check).await.map_err(|e| Refusal::failed(&e))?;
         state.capabilities = now;
-        if settings.role != Role::Router {
+        if settings.role == Role::Unset {
             return Ok(missing);
         }
         let step = Step { from: Some(&settings), stale: None, to: &settings, anew: false };
@@ -543,10 +559,13 @@ impl<K: Kernel> Appliance<K> {
                 ruleset::deny(&state.settings),
                 "Postern has stopped. Nothing is forwarded; the local network still gets addresses, and reaches SSH.",
             ),
-            Role::Companion => (ruleset::absent(), "Postern has stopped. Its table is gone."),
+            Role::Companion => {
+                (ruleset::absent(), "Postern has stopped. Its table is gone; the other firewall stands.")
+            }
             Role::Unset => return Ok("Postern has stopped. It had changed nothing on this box.".to_owned()),
         };
         let done = match self.commit(&rules).await {
+            Ok(()) if state.settings.role == Role::Companion => Ok(()),
             Ok(()) => self.kernel.configure(&network::inspecting(), Load::Commit).await.map(drop),
             Err(error) => Err(error),
         };

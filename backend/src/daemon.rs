@@ -16,7 +16,7 @@ use postern::log;
 use postern::login::Logins;
 use postern::ruleset;
 use postern::settings::{Role, Settings};
-use postern::store::{self, FILE, Store};
+use postern::store::{self, FILE, Store, beside_others};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -74,6 +74,8 @@ pub async fn run(state: &Path, door: &Path) -> Result<Ended, String> {
     tokio::spawn(timed.watch_times());
     let called = appliance.clone();
     tokio::spawn(async move { called.watch_calls().await });
+    let defeated = appliance.clone();
+    tokio::spawn(async move { defeated.watch_defeats().await });
     let taught = appliance.clone();
     tokio::spawn(async move { taught.watch_learnt().await });
     let seen = appliance.clone();
@@ -142,10 +144,15 @@ async fn open(folders: &Folders, kernel: Linux) -> Result<(Store, Appliance<Linu
 /// in the kernel already stay: a store that broke while the box runs must not cut anybody off.
 async fn deny_unless_ours(state: &Path) {
     let kernel = Linux::new();
+    // Beside another firewall that one stands, and what we had goes.
+    let rules = if beside_others(state) { ruleset::absent() } else { ruleset::deny(&Settings::default()) };
     if !state.join(FILE).exists() || kernel.observe(&[]).await.is_ok_and(|seen| seen.table.present) {
         return;
     }
-    match kernel.load(&ruleset::deny(&Settings::default()), Load::Commit).await {
+    match kernel.load(&rules, Load::Commit).await {
+        Ok(()) if rules == ruleset::absent() => {
+            log::warning("the settings cannot be read: Postern has no rules until they can")
+        }
         Ok(()) => log::warning("the settings cannot be read: nothing is forwarded until they can"),
         Err(error) => drop(log::incident(&error)),
     }

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::appliance::{Attempt, Rules};
+use crate::appliance::{Attempt, Defeated, Rules};
 use crate::sessions::{Device, Session};
 
 pub use judge::diagnose;
@@ -30,6 +30,8 @@ pub struct Case<'a> {
     pub conntrack: (u64, u64),
     /// Who tried what is refused.
     pub attempts: &'a [Attempt],
+    /// What rules of another firewall keep from working.
+    pub defeats: &'a [Defeated],
     /// PPTP calls that were answered with a reset.
     pub resets: &'a [Reset],
     /// VPN connections now.
@@ -139,6 +141,8 @@ pub enum Cause {
     DeviceNotAllowed,
     /// As many sessions as are allowed were there.
     SessionLimit,
+    /// A rule of another firewall drops it, or keeps it from being translated.
+    AnotherFirewall,
     /// The call was open before PPTP was switched on.
     MustRedial,
     /// The server answered the call with a reset.

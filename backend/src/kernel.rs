@@ -27,6 +27,7 @@ pub mod udhcpc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -87,6 +88,19 @@ pub trait Kernel: Send + Sync + 'static {
     /// The same of one set whose name the settings have a say in.
     fn elements_of(&self, set: &str, most: usize)
     -> impl Future<Output = Result<Vec<Element>, Error>> + Send;
+
+    /// Lets the next packets from one address to another, of those that begin something, tell their way through everybody's rules,
+    /// for so long at most or until what was told is `enough`. Beside another firewall only. What nft says, for [`crate::appliance`]
+    /// to read.
+    fn trace(
+        &self,
+        packet: (Ipv4Addr, Ipv4Addr),
+        patience: Duration,
+        enough: &(dyn Fn(&str) -> bool + Sync),
+    ) -> impl Future<Output = Result<String, Error>> + Send;
+
+    /// The rules of everybody on this box, as nft lists them.
+    fn listing(&self) -> impl Future<Output = Result<String, Error>> + Send;
 
     /// Takes these elements out of one set or map of ours. One that is gone already is no error.
     fn unlearn(&self, set: &str, elements: &[Element]) -> impl Future<Output = Result<(), Error>> + Send;

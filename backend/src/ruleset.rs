@@ -11,6 +11,7 @@
 mod admin;
 mod attempts;
 mod capabilities;
+mod companion;
 mod deny;
 mod ended;
 mod forward;
@@ -39,6 +40,7 @@ use crate::settings::{Role, Settings};
 
 pub use attempts::{REMEMBERED, Switch, Vpn, tried_by};
 pub use capabilities::{Capabilities, Feature};
+pub use companion::{Defeat, TRACED};
 pub use deny::deny;
 pub use ended::hold_off;
 pub use helpers::Helper;
@@ -49,7 +51,7 @@ pub use passthrough::{Places, pair_of, places, withdrawn};
 pub use sysctls::{INSPECTING, sysctls};
 pub use table::{ABOUT, Counter, SCHEMA};
 
-use table::Table;
+use table::{Standing, Table};
 
 /// One whole `inet postern` table as nft text: a transaction that `nft -f -` takes as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,17 +104,25 @@ impl FlowMatch {
 struct Sides {
     internet: IfName,
     local: IfName,
+    /// Role companion: another firewall has a say, and its own rules for the rest.
+    beside_others: bool,
     /// The LAN's IPv4 network, as nft writes it.
     prefix: String,
 }
 
 impl Sides {
     fn of(settings: &Settings) -> Option<Self> {
-        let internet = settings.internet.outside()?;
+        let beside_others = settings.role == Role::Companion;
+        let internet = settings.internet_side()?;
         let local = settings.local_network.device()?;
         let address = settings.local_network.address;
         let prefix = format!("{}/{}", address.network(), address.prefix());
-        (settings.internet.device.as_ref() != Some(&local)).then_some(Self { internet, local, prefix })
+        (settings.internet.device.as_ref() != Some(&local)).then_some(Self {
+            internet,
+            local,
+            beside_others,
+            prefix,
+        })
     }
 
     /// Matches what leaves the home for the internet.
@@ -131,29 +141,59 @@ impl Sides {
     }
 }
 
-/// The rules that `settings` ask for. A router that does not know its two sides gets [`deny()`]; any other role than
-/// router gets [`absent`].
+/// The rules that `settings` ask for. A router that does not know its two sides gets [`deny()`]; a companion that does not, and who
+/// has no role, gets [`absent`].
 pub fn compile(settings: &Settings, capabilities: &Capabilities) -> Ruleset {
-    if settings.role != Role::Router {
-        return absent();
+    let sides = Sides::of(settings);
+    match (settings.role, sides) {
+        (Role::Router, Some(sides)) => router(&sides, settings, capabilities),
+        (Role::Router, None) => deny(settings),
+        (Role::Companion, Some(sides)) => beside_another(&sides, settings, capabilities),
+        (Role::Companion, None) | (Role::Unset, _) => absent(),
     }
-    let Some(sides) = Sides::of(settings) else { return deny(settings) };
-    let mut table = Table::new("role router");
+}
+
+/// What stands when nothing better can be had: before the first apply, after `postern stop`, with settings that cannot be
+/// put into force. A router denies; beside another firewall nothing of ours is left.
+pub fn at_rest(settings: &Settings) -> Ruleset {
+    match settings.role {
+        Role::Companion => absent(),
+        Role::Router | Role::Unset => deny(settings),
+    }
+}
+
+fn router(sides: &Sides, settings: &Settings, capabilities: &Capabilities) -> Ruleset {
+    let mut table = Table::new(Standing::Router, "role router");
     if capabilities.knows(Helper::Pptp) {
         table.helper(Helper::Pptp);
     }
-    admin::rules(&mut table, &sides, settings);
-    input::rules(&mut table, &sides, settings);
-    passthrough::shortcut(&mut table, &sides, settings, capabilities);
+    admin::rules(&mut table, sides, settings);
+    input::rules(&mut table, sides, settings);
+    passthrough::shortcut(&mut table, sides, settings, capabilities);
     let helpers = !helpers::on(settings, capabilities).is_empty();
-    forward::rules(&mut table, &sides, settings, capabilities, helpers);
-    helpers::rules(&mut table, &sides, settings, capabilities);
-    forwards::exempt(&mut table, &sides, settings, capabilities);
-    passthrough::rules(&mut table, &sides, settings, capabilities);
-    forwards::rules(&mut table, &sides, settings, capabilities);
-    nat::rules(&mut table, &sides);
-    names::rules(&mut table, &sides, settings, capabilities);
+    forward::rules(&mut table, sides, settings, capabilities, helpers);
+    helpers::rules(&mut table, sides, settings, capabilities);
+    forwards::exempt(&mut table, sides, settings, capabilities);
+    passthrough::rules(&mut table, sides, settings, capabilities);
+    forwards::rules(&mut table, sides, settings, capabilities);
+    nat::rules(&mut table, sides);
+    names::rules(&mut table, sides, settings, capabilities);
     table.ruleset()
+}
+
+fn beside_another(sides: &Sides, settings: &Settings, capabilities: &Capabilities) -> Ruleset {
+    let mut table = Table::new(Standing::Companion, "role companion");
+    if capabilities.knows(Helper::Pptp) {
+        table.helper(Helper::Pptp);
+    }
+    companion::rules(&mut table, sides, settings, capabilities);
+    passthrough::rules(&mut table, sides, settings, capabilities);
+    table.ruleset()
+}
+
+/// Whether a table that says this of itself (see [`Ruleset::about`]) is a companion's.
+pub fn beside_others(about: Option<&str>) -> bool {
+    about.is_some_and(|about| about.ends_with(", role companion"))
 }
 
 /// Whether a table that says this of itself (see [`Ruleset::about`]) is one that forwards nothing.
@@ -162,8 +202,10 @@ pub fn denies(about: &str) -> bool {
 }
 
 /// Every chain of our table by name, in order of the alphabet. One that is not among them is not ours.
-pub fn chains() -> BTreeSet<String> {
-    table::Chain::ALL.iter().map(|chain| chain.name().to_owned()).collect()
+pub fn chains(role: Role) -> BTreeSet<String> {
+    let standing = if role == Role::Companion { Standing::Companion } else { Standing::Router };
+    let ours = table::Chain::ALL.into_iter().filter(|chain| chain.stands(standing));
+    ours.map(|chain| chain.name().to_owned()).collect()
 }
 
 /// No table: Postern has no say on this box. Adding it first lets the deletion succeed where there is none

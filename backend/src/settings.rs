@@ -71,6 +71,17 @@ pub enum Role {
     Companion,
 }
 
+impl Settings {
+    /// The device that leads to the internet; with PPPoE the router's own session. Beside another firewall it is whatever that one
+    /// uses, whatever the mode says.
+    pub fn internet_side(&self) -> Option<names::IfName> {
+        match self.role {
+            Role::Companion => self.internet.device.clone(),
+            Role::Router | Role::Unset => self.internet.outside(),
+        }
+    }
+}
+
 /// One thing wrong with a document, tied to the key the owner would change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldError {

@@ -20,7 +20,7 @@ use sqlx::sqlite::{
 };
 
 pub use journal::{JournalEntry, JournalKind};
-pub use rescue::{Condition, Damaged, kept};
+pub use rescue::{Condition, Damaged, beside_others, kept};
 pub use revisions::{Before, Difference, NewRevision, Revision, RevisionState, Stored};
 
 /// The store's file in the state directory.

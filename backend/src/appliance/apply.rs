@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::ends::{Ends, GRE};
 use super::flows::{TCP, from_the_home, without_helper};
-use super::network::{admin_addresses, closed, differences, home, network};
+use super::network::{admin_addresses, beside_others, closed, differences, home, network};
 use super::withdrawn::Withdrawn;
 use super::{Appliance, State, places};
 use crate::kernel::{Error, Flow, Kernel, Load, Network, Observation, SeenLink};
@@ -90,9 +90,13 @@ impl<K: Kernel> Appliance<K> {
     /// Makes the kernel do what `step.to` says.
     pub(super) async fn apply(&self, capabilities: &Capabilities, step: Step<'_>) -> Result<Applied, Failed> {
         let seen = self.kernel.observe(&[]).await?;
-        if step.to.role != Role::Router {
-            self.close(step.from, &seen).await?;
-            return Ok(Applied::default());
+        match step.to.role {
+            Role::Router => {}
+            Role::Companion => return self.accompany(capabilities, step, &seen).await,
+            Role::Unset => {
+                self.close(step.from, &seen).await?;
+                return Ok(Applied::default());
+            }
         }
         // Nothing may be forwarded before the first rules of ours, not even while addresses are being set.
         if !seen.table.present
@@ -106,6 +110,24 @@ impl<K: Kernel> Appliance<K> {
             Err(why) => return Err(Failed { why, back: self.put_back(capabilities, step, None).await }),
         };
         match self.finish(capabilities, step, &seen, Services::Too).await {
+            Ok(applied) => Ok(applied),
+            Err(why) => Err(Failed { why, back: self.put_back(capabilities, step, Some(&before)).await }),
+        }
+    }
+
+    /// Role companion: the kernel's timers and our table, in this order, and nothing else of the box. A router's table becomes a
+    /// companion's in one transaction; addresses, route and forwarding stay as they are, so nothing that is open is lost.
+    async fn accompany(
+        &self,
+        capabilities: &Capabilities,
+        step: Step<'_>,
+        seen: &Observation,
+    ) -> Result<Applied, Failed> {
+        let before = match self.kernel.configure(&beside_others(step.to), Load::Commit).await {
+            Ok(before) => before,
+            Err(why) => return Err(Failed { why, back: self.put_back(capabilities, step, None).await }),
+        };
+        match self.finish(capabilities, step, seen, Services::Too).await {
             Ok(applied) => Ok(applied),
             Err(why) => Err(Failed { why, back: self.put_back(capabilities, step, Some(&before)).await }),
         }
@@ -228,8 +250,14 @@ impl<K: Kernel> Appliance<K> {
     /// that forwards is an open one, so forwarding goes first, whoever switched it on.
     async fn close(&self, from: Option<&Settings>, seen: &Observation) -> Result<(), Failed> {
         let untouched = !seen.table.present && from.is_none_or(|from| from.role == Role::Unset);
-        if untouched && !self.store.condition().lost {
+        if untouched && !self.store.condition().closes() {
             return Ok(());
+        }
+        // What is forwarded beside another firewall is that one's affair.
+        let beside = from.is_some_and(|from| from.role == Role::Companion)
+            || ruleset::beside_others(seen.table.about.as_deref());
+        if beside {
+            return self.commit(&ruleset::absent()).await.map_err(Failed::from);
         }
         let before = self.kernel.configure(&closed(), Load::Commit).await?;
         let services = services::Services::default();
@@ -252,7 +280,7 @@ impl<K: Kernel> Appliance<K> {
     /// What the kernel holds without a role: nothing. But a box whose settings were lost was a router as a rule, and stays
     /// closed.
     fn at_rest(&self) -> Ruleset {
-        if self.store.condition().lost { ruleset::deny(&Settings::default()) } else { ruleset::absent() }
+        if self.store.condition().closes() { ruleset::deny(&Settings::default()) } else { ruleset::absent() }
     }
 
     /// Puts back the network that was found when the role was still unset, then takes our table away. Without a note
@@ -266,9 +294,14 @@ impl<K: Kernel> Appliance<K> {
 
     /// Nothing is forwarded, and the home reaches the admin page: for when nothing better can be had. Failures are
     /// logged; the policy of our chains is drop in any case.
+    ///
+    /// Beside another firewall it is that one who closes the box, and nothing of ours stays.
     pub(super) async fn deny(&self, settings: &Settings) {
-        if let Err(error) = self.commit(&ruleset::deny(settings)).await {
+        if let Err(error) = self.commit(&ruleset::at_rest(settings)).await {
             log::incident(&error);
+        }
+        if settings.role == Role::Companion {
+            return;
         }
         let done = match self.kernel.observe(&[]).await {
             Ok(seen) => self.kernel.configure(&home(settings, &seen), Load::Commit).await.map(drop),
@@ -288,7 +321,7 @@ impl<K: Kernel> Appliance<K> {
         network: Option<&Network>,
     ) -> Result<(), Error> {
         let role = step.from.map(|from| from.role);
-        if let (Some(from), Some(Role::Router)) = (step.from, role) {
+        if let (Some(from), Some(Role::Router | Role::Companion)) = (step.from, role) {
             self.commit(&ruleset::compile(from, capabilities)).await?;
         }
         if let Some(network) = network {
@@ -311,20 +344,22 @@ impl<K: Kernel> Appliance<K> {
         let seen = self.kernel.observe(&[]).await?;
         let wanted = match to.role {
             Role::Router => network(&[Some(from)], to, &seen, self.lease().as_ref()),
-            _ => closed(),
+            Role::Companion => beside_others(to),
+            Role::Unset => closed(),
         };
         let before = self.kernel.configure(&wanted, Load::Check).await?;
         let same_services = self.services(from) == self.services(to);
-        let only_rules = to.role == Role::Router && seen.table.present && before == wanted && same_services;
+        let only_rules = to.role != Role::Unset && seen.table.present && before == wanted && same_services;
         Ok(Found { seen, before, only_rules })
     }
 
     /// What somebody else has changed of addresses, route and kernel settings, in words.
     pub(super) async fn drift(&self, settings: &Settings, seen: &Observation) -> Vec<String> {
-        if settings.role != Role::Router {
-            return Vec::new();
-        }
-        let wanted = network(&[], settings, seen, self.lease().as_ref());
+        let wanted = match settings.role {
+            Role::Router => network(&[], settings, seen, self.lease().as_ref()),
+            Role::Companion => beside_others(settings),
+            Role::Unset => return Vec::new(),
+        };
         match self.kernel.configure(&wanted, Load::Check).await {
             Ok(found) => differences(&wanted, &found),
             Err(error) => vec![format!("{error}.")],
@@ -359,7 +394,7 @@ impl<K: Kernel> Appliance<K> {
 /// walk over the whole conntrack table.
 fn control_flows(step: Step<'_>, capabilities: &Capabilities) -> Vec<FlowMatch> {
     let pptp = &step.to.passthrough.pptp;
-    let before = step.from.filter(|from| from.role == Role::Router).map(|from| &from.passthrough.pptp);
+    let before = step.from.filter(|from| from.role != Role::Unset).map(|from| &from.passthrough.pptp);
     if !pptp.enabled || !capabilities.knows(Helper::Pptp) || before == Some(pptp) {
         return Vec::new();
     }

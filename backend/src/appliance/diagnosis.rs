@@ -34,6 +34,7 @@ impl<K: Kernel> Appliance<K> {
             internet: internet(&status),
             conntrack: status.conntrack,
             attempts: &status.attempts,
+            defeats: &status.defeats,
             resets: &resets,
             sessions: &sessions,
             measured,

@@ -7,7 +7,7 @@ use super::flows::{from_the_home, is_device};
 use crate::kernel::{Flow, SeenLink};
 use crate::ruleset::forwards::{self, Led, Lost};
 use crate::ruleset::{self, Capabilities, FlowMatch, Helper, helpers};
-use crate::settings::Settings;
+use crate::settings::{Role, Settings};
 
 /// IP protocol number of GRE, which only PPTP's helper announces. It goes with its control connection; what a server of the home
 /// goes on sending would make its entry anew.
@@ -36,6 +36,8 @@ impl Ends {
     pub(super) fn between(from: &Settings, to: &Settings, capabilities: &Capabilities) -> Self {
         let on = helpers::on(to, capabilities);
         let off = helpers::on(from, capabilities).into_iter().filter(|helper| !on.contains(helper));
+        // Who hands this box over to another firewall hangs up on nobody: that one decides from now on.
+        let off = off.filter(|_| to.role != Role::Companion);
         Self {
             from_home: ruleset::ended_by(from, to, capabilities),
             from_internet: ruleset::let_in_ended_by(from, to),

@@ -219,7 +219,7 @@ impl<K: Kernel> Appliance<K> {
         served: &Served,
         seen: &Observation,
     ) -> InternetState {
-        let device = settings.internet.outside().filter(|_| settings.role == Role::Router);
+        let device = settings.internet_side().filter(|_| settings.role != Role::Unset);
         let link = device.and_then(|name| seen.links.iter().find(|link| link.name == name.as_str()));
         let address = link.and_then(|link| {
             link.addresses.iter().find_map(|(address, _)| match address {

@@ -150,7 +150,7 @@ impl<K: Kernel> Appliance<K> {
     }
 
     fn learns(&self, state: &State) -> bool {
-        state.settings.role == Role::Router && ruleset::learns(&state.settings, &state.capabilities)
+        state.settings.role != Role::Unset && ruleset::learns(&state.settings, &state.capabilities)
     }
 }
 

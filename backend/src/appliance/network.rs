@@ -26,6 +26,11 @@ pub(super) fn inspecting() -> Network {
     Network { sysctls: sysctls.to_vec(), ..Network::default() }
 }
 
+/// Beside another firewall: what tunnels need of the kernel's timers. No address, no route and no forwarding: they are the other's.
+pub(super) fn beside_others(to: &Settings) -> Network {
+    Network { sysctls: ruleset::sysctls(to), ..Network::default() }
+}
+
 /// Addresses, route and sysctls of role router. Devices that a document in `left` used and `to` does not lose the
 /// address we gave them.
 ///
@@ -176,8 +181,8 @@ pub(super) fn differences(wanted: &Network, found: &Network) -> Vec<String> {
     all
 }
 
-/// Role router: the LAN address. Role unset: every private address the box has, so that a headless one can be
-/// claimed. Never an address of the internet.
+/// Role router: the LAN address. Companion: the private addresses of the LAN device, which somebody else has given it. Role unset: every
+/// private address the box has, so that a headless one can be claimed. Never an address of the internet.
 pub(super) fn admin_addresses(settings: &Settings, links: &[SeenLink]) -> Vec<SocketAddr> {
     let access = &settings.access;
     let https = access.https.then(|| access.https_port.number());
@@ -192,8 +197,9 @@ fn at_port(settings: &Settings, links: &[SeenLink], port: u16) -> Vec<SocketAddr
     if settings.role == Role::Router {
         return vec![SocketAddr::from((settings.local_network.address.address(), port))];
     }
+    let local = settings.local_network.device().filter(|_| settings.role == Role::Companion);
     let mut all = Vec::new();
-    for link in links {
+    for link in links.iter().filter(|link| local.as_ref().is_none_or(|local| link.name == local.as_str())) {
         for (address, _) in &link.addresses {
             match address {
                 IpAddr::V4(v4) if v4.is_private() || v4.is_link_local() => all.push((*v4, port).into()),

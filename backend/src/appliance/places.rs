@@ -16,8 +16,8 @@ const ESTABLISHED: u8 = 3;
 
 /// Places that are given out in `to` and were not in `from`.
 pub(super) fn fresh(from: Option<&Settings>, to: &Settings) -> Vec<Places> {
-    let before = from.map(ruleset::places).unwrap_or_default();
-    if to.role != Role::Router {
+    let before = from.filter(|from| from.role != Role::Unset).map(ruleset::places).unwrap_or_default();
+    if to.role == Role::Unset {
         return Vec::new();
     }
     ruleset::places(to).into_iter().filter(|places| !before.contains(places)).collect()
@@ -70,7 +70,7 @@ impl<K: Kernel> Appliance<K> {
     /// Gives back the places of sessions that conntrack does not know any more. As long as there are places nobody misses one, and
     /// conntrack is not walked.
     pub(super) async fn free_places(&self, settings: &Settings) -> Result<(), Error> {
-        if settings.role != Role::Router {
+        if settings.role == Role::Unset {
             return Ok(());
         }
         for places in ruleset::places(settings) {

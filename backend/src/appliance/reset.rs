@@ -107,10 +107,17 @@ pub async fn forget<K: Kernel>(kernel: &K, folders: &Folders) {
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
-    if let Err(error) = close(kernel, &mark).await {
+    let beside =
+        kernel.observe(&[]).await.is_ok_and(|seen| ruleset::beside_others(seen.table.about.as_deref()));
+    // Beside another firewall the network is that one's, and whatever is forwarded.
+    let closed = match beside {
+        true => kernel.load(&ruleset::absent(), Load::Commit).await,
+        false => close(kernel, &mark).await,
+    };
+    if let Err(error) = closed {
         log::incident(&error);
         // Whatever forwards now has rules that drop everything, or it has the last ones of ours.
-        if let Err(error) = kernel.load(&ruleset::deny(&Settings::default()), Load::Commit).await {
+        if !beside && let Err(error) = kernel.load(&ruleset::deny(&Settings::default()), Load::Commit).await {
             log::incident(&error);
         }
     }

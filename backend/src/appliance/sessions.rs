@@ -58,7 +58,7 @@ impl<K: Kernel> Appliance<K> {
         let links = self.kernel.observe(&[]).await?.links;
         let entries = self.kernel.entries(&sessions::wanted(&settings), ENTRIES).await?;
         let plain_ipsec = entries.entries.iter().any(|entry| entry.flow.zone != 0);
-        let learnt = match plain_ipsec && settings.role == Role::Router {
+        let learnt = match plain_ipsec && settings.role != Role::Unset {
             true => Learnt::of(&self.kernel.elements(&sessions::SETS, ELEMENTS).await?),
             false => Learnt::default(),
         };
@@ -121,7 +121,7 @@ impl<K: Kernel> Appliance<K> {
             return Ok(None);
         };
         let (IpAddr::V4(client), IpAddr::V4(server), true) =
-            (session.device.address, session.server, session.can_end && state.settings.role == Role::Router)
+            (session.device.address, session.server, session.can_end && state.settings.role != Role::Unset)
         else {
             return Err(Refusal::of(RefusalKind::Invalid, cannot_end(session)));
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::attempts::{Attempt, attempts};
+use super::defeats::Defeated;
 use super::devices;
 use super::flows::lan_link;
 use super::internet::{self, InternetState};
@@ -70,6 +71,9 @@ pub struct Status {
     /// As in [`Greeting`](crate::door::messages::Greeting).
     #[serde(default)]
     pub fingerprint: Option<String>,
+    /// Beside another firewall: what its rules keep from working.
+    #[serde(default)]
+    pub defeats: Vec<Defeated>,
     /// Things the owner should know, in words.
     pub notices: Vec<String>,
 }
@@ -209,7 +213,11 @@ impl<K: Kernel> Appliance<K> {
             Rules::Loaded => self.kernel.elements(&TRIED, ATTEMPTS).await.unwrap_or_default(),
             _ => BTreeMap::new(),
         };
-        let truth = Truth { state: &state, seen: &seen, rules: &rules, drift: &drift };
+        let defeats = match rules {
+            Rules::Loaded => self.defeats(&state.settings, &seen.flows).await,
+            _ => Vec::new(),
+        };
+        let truth = Truth { state: &state, seen: &seen, rules: &rules, drift: &drift, defeats: &defeats };
         let device = |name: Option<&str>| seen.links.iter().find(|l| Some(l.name.as_str()) == name).cloned();
         let trial_time = self.options.trial_time;
         let mut attempts = attempts(&tried, &state);
@@ -248,6 +256,7 @@ impl<K: Kernel> Appliance<K> {
             flow_tables: state.capabilities.flow_tables,
             throughput: self.throughput().told(self.started.elapsed().as_millis() as u64),
             attempts,
+            defeats,
             notices,
             dhcp_dns: served.dnsmasq,
             internet_state,
@@ -305,7 +314,13 @@ impl<K: Kernel> Appliance<K> {
             if looks % ATTEMPTS_EVERY == 1 {
                 self.note_attempts(&state).await;
             }
-            let foreign = match rules(&state, self.loaded(), &seen) {
+            let rules = rules(&state, self.loaded(), &seen);
+            // `nft flush ruleset` begins many a hand-written firewall: whoever loads it means his own rules, and takes ours along.
+            if rules == Rules::Missing && state.settings.role == Role::Companion {
+                self.stand_again(&mut state).await;
+                continue;
+            }
+            let foreign = match rules {
                 Rules::Edited | Rules::Missing => true,
                 Rules::Loaded => !self.drift(&state.settings, &seen).await.is_empty(),
                 _ => false,
@@ -322,6 +337,18 @@ impl<K: Kernel> Appliance<K> {
     }
 }
 
+impl<K: Kernel> Appliance<K> {
+    /// Beside another firewall: somebody has removed our table, which is there again after this, with what is kept of what it had
+    /// learnt.
+    async fn stand_again(&self, state: &mut State) {
+        if state.broken.is_some() || !self.start(state, None).await {
+            return;
+        }
+        log::info("somebody else had removed Postern's table; it is loaded again");
+        let what = "saw that somebody else had removed its table, and loaded it again";
+        self.journal.count(JournalKind::Foreign, By::POSTERN, what, 1, 0);
+    }
+}
 /// It is over, whatever the history says.
 const UNSAVED: &str = "What was to end by itself (inspection off, the DMZ) has ended, but that could not be saved: the disk may \
     be full or read-only. It stays ended after a restart too, and saving is tried again every few seconds.";
@@ -367,7 +394,11 @@ pub(super) fn rules(state: &State, loaded: Option<u64>, seen: &Observation) -> R
     match (table.present, state.settings.role != Role::Unset) {
         (false, false) => Rules::NotWanted,
         (false, true) => Rules::Missing,
-        (true, _) if loaded != Some(table.fingerprint) || table.chains != ruleset::chains() => Rules::Edited,
+        (true, _)
+            if loaded != Some(table.fingerprint) || table.chains != ruleset::chains(state.settings.role) =>
+        {
+            Rules::Edited
+        }
         (true, _) if table.about.as_deref().is_none_or(ruleset::denies) => Rules::Deny,
         (true, _) => Rules::Loaded,
     }

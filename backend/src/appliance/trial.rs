@@ -5,8 +5,9 @@ use std::time::Instant;
 use super::apply::Step;
 use super::{Appliance, Author, Refusal, RefusalKind, State};
 use crate::journal::{By, JournalKind};
-use crate::kernel::{Kernel, Network};
+use crate::kernel::{Kernel, Load, Network};
 use crate::log;
+use crate::ruleset;
 use crate::settings::names::Port;
 use crate::settings::{Role, Settings};
 use crate::store::RevisionState;
@@ -71,7 +72,15 @@ impl<K: Kernel> Appliance<K> {
                 let step = Step::new(Some(&from), &state.settings);
                 self.apply(&state.capabilities, step).await.map(drop).map_err(|failed| failed.why)
             }
-            _ => self.leave(Some(network)).await,
+            // The companion's table first: what it stands beside goes on deciding while the network is put back.
+            Role::Companion => {
+                let step = Step::new(Some(&from), &state.settings);
+                match self.apply(&state.capabilities, step).await {
+                    Ok(_) => self.kernel.configure(network, Load::Commit).await.map(drop),
+                    Err(failed) => Err(failed.why),
+                }
+            }
+            Role::Unset => self.leave(Some(network)).await,
         };
         if let Err(error) = self.store.mark(failed, RevisionState::Reverted).await {
             log::incident(&error);
@@ -82,12 +91,10 @@ impl<K: Kernel> Appliance<K> {
                 let id = log::incident(&error);
                 state.broken = Some(error.to_string());
                 // Of the document that knows the local network; the other has no role.
-                let home = if state.settings.role == Role::Router { &state.settings } else { &from };
+                let home = if state.settings.role == Role::Unset { &from } else { &state.settings };
                 self.deny(home).await;
-                format!(
-                    "Going back failed: only the safe rules are loaded, and nothing is forwarded. The log has the details \
-                     under {id}."
-                )
+                let what = Self::left_with(home);
+                format!("Going back failed: {what}. The log has the details under {id}.")
             }
         };
         self.publish(state).await;
@@ -106,15 +113,24 @@ impl<K: Kernel> Appliance<K> {
                 Err(crate::store::Error::Document { id, .. }) => (id, None),
                 Err(error) => return Err(failed(error)),
             };
-            let ours = self.kernel.observe(&[]).await.map_err(|e| Refusal::failed(&e))?.table.present;
-            if state.settings.role == Role::Unset && ours {
-                // Noted in another boot, it describes a network that is no more.
-                let noted = unfinished.as_ref().and_then(|u| u.before.as_ref());
-                let before = noted.filter(|b| b.boot == self.options.boot).map(|b| &b.network);
-                if let Err(error) = self.leave(before).await {
-                    log::incident(&error);
-                    self.leave(None).await.map_err(|e| Refusal::failed(&e))?;
-                }
+            let table = self.kernel.observe(&[]).await.map_err(|e| Refusal::failed(&e))?.table;
+            // Noted in another boot, it describes a network that is no more.
+            let noted = unfinished.as_ref().and_then(|u| u.before.as_ref());
+            let before = noted.filter(|b| b.boot == self.options.boot).map(|b| &b.network);
+            if state.settings.role == Role::Companion
+                && let Some(before) = before
+                && let Err(error) = self.kernel.configure(before, Load::Commit).await
+            {
+                log::incident(&error);
+            }
+            if state.settings.role == Role::Unset && ruleset::beside_others(table.about.as_deref()) {
+                self.commit(&ruleset::absent()).await.map_err(|e| Refusal::failed(&e))?;
+            } else if state.settings.role == Role::Unset
+                && table.present
+                && let Err(error) = self.leave(before).await
+            {
+                log::incident(&error);
+                self.leave(None).await.map_err(|e| Refusal::failed(&e))?;
             }
             self.store.mark(id, RevisionState::Reverted).await.map_err(failed)?;
             log::info(&format!("revision {id} was not confirmed before the restart; it was taken back"));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::State;
+use super::defeats::Defeated;
 use super::flows::{UDP, from_the_home, is_open, without_helper};
 use super::lacks::{lack, title};
 use super::status::{Effect, HelperState, ManyClients, Protocol, Rules};
@@ -22,6 +23,8 @@ pub(super) struct Truth<'a> {
     pub(super) rules: &'a Rules,
     /// What somebody else has changed of addresses, route and kernel settings.
     pub(super) drift: &'a [String],
+    /// What rules of others keep from working.
+    pub(super) defeats: &'a [Defeated],
 }
 
 /// Each protocol's word with the flows that are its own, in the order of the page.
@@ -101,6 +104,10 @@ impl Truth<'_> {
         let attached = self.seen.flows.iter().filter(ours).count() as u32;
         let (effect, reason) = match (self.common(), configured) {
             (Some(told), _) => told,
+            _ if settings.role == Role::Companion => {
+                let why = "Beside another firewall these helpers are that one's to attach.";
+                (Effect::Inactive, Some(why.to_owned()))
+            }
             (None, false) => (Effect::Blocked, None),
             (None, true) if !self.state.capabilities.knows(helper) => {
                 (Effect::Differs, Some(missing(Feature::Helper(helper))))
@@ -171,6 +178,11 @@ impl Truth<'_> {
         if let Some(first) = self.drift.first() {
             return differs(first);
         }
+        // The newest; the page of the diagnosis tells all of one device.
+        let defeated = self.defeats.iter().filter(|one| one.name == name).min_by_key(|one| one.last_seconds);
+        if let Some(one) = defeated {
+            return differs(format!("{} {}", one.sentence, one.remedy).trim());
+        }
         let reason = match must_redial {
             0 => None,
             1 => Some("1 call was open before PPTP was switched on. It must redial.".to_owned()),
@@ -215,13 +227,18 @@ impl Truth<'_> {
     fn helpers_missing(&self) -> Vec<String> {
         let State { settings, capabilities, .. } = self.state;
         let lacks = |helper: &Helper| helper.wanted(settings) && !capabilities.knows(*helper);
-        let wanted = Helper::ALL.into_iter().filter(|_| settings.role == Role::Router);
+        let ours = |helper: &Helper| match settings.role {
+            Role::Router => true,
+            Role::Companion => *helper == Helper::Pptp,
+            Role::Unset => false,
+        };
+        let wanted = Helper::ALL.into_iter().filter(ours);
         wanted.filter(lacks).map(|helper| missing(Feature::Helper(helper))).collect()
     }
 
     fn ports(&self) -> Vec<String> {
         let settings = &self.state.settings;
-        if settings.role != Role::Router {
+        if settings.role == Role::Unset {
             return Vec::new();
         }
         let named = [

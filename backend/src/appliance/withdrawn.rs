@@ -29,7 +29,7 @@ impl Withdrawn {
     pub(super) fn between(from: &Settings, to: &Settings, capabilities: &Capabilities) -> Self {
         match &to.passthrough.devices {
             Allowed::Only(allowed)
-                if from.role == Role::Router && to.role == Role::Router && ruleset::withdrawn(from, to) =>
+                if from.role != Role::Unset && to.role != Role::Unset && ruleset::withdrawn(from, to) =>
             {
                 Self { flows: ruleset::passed_flows(to, capabilities), allowed: allowed.clone() }
             }

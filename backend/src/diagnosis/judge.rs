@@ -2,6 +2,7 @@
 
 mod another;
 mod big;
+mod foreign;
 mod forward;
 mod ipsec;
 mod pptp;
@@ -133,6 +134,9 @@ fn candidates(case: &Case<'_>) -> Vec<(u64, Diagnosis)> {
     let mut all = Vec::new();
     for one in case.attempts.iter().filter(|one| meant(one.device.address)) {
         all.push((one.last_seconds, refused_here(one)));
+    }
+    for one in case.defeats.iter().filter(|one| meant(IpAddr::V4(one.device))) {
+        all.push((one.last_seconds, foreign::firewall(one)));
     }
     for one in case.resets.iter().filter(|one| meant(one.device)) {
         // It has called again since: what became of that is what counts.

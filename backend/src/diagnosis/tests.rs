@@ -53,6 +53,7 @@ fn case<'a>(sessions: &'a [Session], attempts: &'a [Attempt]) -> Case<'a> {
         internet: Internet::Up([198, 51, 100, 2].into()),
         conntrack: (10, 1000),
         attempts,
+        defeats: &[],
         resets: &[],
         sessions,
         measured: &[],

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -12,6 +13,7 @@ use super::{Bridge, Link, Load, Named, Neighbour, Network, Numbers, Observation,
 use super::{Counter, Element, Entries, Entry, Error, Event, Flow, FlowMatch, Kernel};
 use crate::ruleset::{self, Capabilities, Ruleset};
 use crate::services::{Delegated, InternetLease, Lease, PppoeState, Served, Service, Services};
+use crate::settings::Role;
 use crate::settings::names::IfName;
 
 /// The fake. Everything it can do, [`Kernel::capabilities`] says it can.
@@ -312,6 +314,19 @@ impl Kernel for Fake {
         Ok(memory.elements.get(set).into_iter().flatten().take(most).cloned().collect())
     }
 
+    async fn trace(
+        &self,
+        _packet: (Ipv4Addr, Ipv4Addr),
+        _patience: Duration,
+        _enough: &(dyn Fn(&str) -> bool + Sync),
+    ) -> Result<String, Error> {
+        self.note("trace".into()).await.map(|_| String::new())
+    }
+
+    async fn listing(&self) -> Result<String, Error> {
+        self.note("listing".into()).await.map(|_| String::new())
+    }
+
     async fn unlearn(&self, set: &str, elements: &[Element]) -> Result<(), Error> {
         let mut memory = self.note(format!("unlearn {}", elements.len())).await?;
         if let Some(known) = memory.elements.get_mut(set) {
@@ -428,13 +443,16 @@ impl Memory {
             line.strip_prefix("comment \"")?.split('"').next().map(str::to_owned)
         };
         let fingerprint = text.bytes().fold(1u64, |h, b| h.wrapping_mul(31).wrapping_add(b.into()));
-        let foreign = self.seen.table.chains.difference(&ruleset::chains()).cloned().collect();
+        let role =
+            about.filter(|about| about.ends_with("role companion")).map_or(Role::Router, |_| Role::Companion);
+        let ours = &ruleset::chains(Role::Router) | &ruleset::chains(Role::Companion);
+        let foreign = self.seen.table.chains.difference(&ours).cloned().collect();
         self.seen.table = Table {
             present: true,
             comment: lines().find_map(quoted),
             about: about.map(str::to_owned),
             // A refill keeps what is not ours.
-            chains: if deleted.is_some() { ruleset::chains() } else { &ruleset::chains() | &foreign },
+            chains: if deleted.is_some() { ruleset::chains(role) } else { &ruleset::chains(role) | &foreign },
             fingerprint,
         };
         for line in lines() {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -149,6 +150,19 @@ impl Kernel for Linux {
     async fn elements_of(&self, set: &str, most: usize) -> Result<Vec<Element>, Error> {
         let set = set.to_owned();
         blocking(move || elements::read_one(&set, most)).await
+    }
+
+    async fn trace(
+        &self,
+        packet: (Ipv4Addr, Ipv4Addr),
+        patience: Duration,
+        enough: &(dyn Fn(&str) -> bool + Sync),
+    ) -> Result<String, Error> {
+        nft::trace(packet, patience, enough).await
+    }
+
+    async fn listing(&self) -> Result<String, Error> {
+        nft::listing().await
     }
 
     async fn unlearn(&self, set: &str, elements: &[Element]) -> Result<(), Error> {

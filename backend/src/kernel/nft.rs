@@ -3,15 +3,17 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Error;
+use crate::ruleset::TRACED;
 
 /// Debian and OpenWrt, merged `/usr` or not.
 const PLACES: [&str; 3] = ["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"];
@@ -28,10 +30,58 @@ pub async fn commit(text: &str) -> Result<(), Error> {
     run(&["-f", "-"], text).await.map(drop)
 }
 
+/// So long nft takes at most to begin to listen; it does not say when it does.
+const LISTENS: Duration = Duration::from_millis(500);
+/// Longest trace that is read, in bytes.
+const MOST: usize = 256 << 10;
+
+/// Lets the next packets `from` whom `to` whom tell their way through everybody's rules (`nft monitor trace`), until that is `enough`
+/// or `patience` has passed; what nft said.
+pub(super) async fn trace(
+    (from, to): (Ipv4Addr, Ipv4Addr),
+    patience: Duration,
+    enough: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<String, Error> {
+    let mut child = Command::new(program())
+        .args(["monitor", "trace"])
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(Error::NftRun)?;
+    let Some(stdout) = child.stdout.take() else { return Ok(String::new()) };
+    let mut lines = BufReader::new(stdout).lines();
+    sleep(LISTENS).await;
+    commit(&format!("add element inet postern {TRACED} {{ {from} . {to} }}\n")).await?;
+    let end = Instant::now() + patience;
+    let mut told = String::new();
+    while let Ok(Ok(Some(line))) = timeout_at(end, lines.next_line()).await {
+        told.push_str(&line);
+        told.push('\n');
+        if told.len() > MOST || enough(&told) {
+            break;
+        }
+    }
+    child.kill().await.map_err(Error::NftRun)?;
+    Ok(told)
+}
+
+/// The rules of everybody.
+pub(super) async fn listing() -> Result<String, Error> {
+    run(&["-s", "list", "ruleset"], "").await
+}
+
+fn program() -> &'static str {
+    PLACES.iter().find(|place| Path::new(place).exists()).unwrap_or(&PLACES[0])
+}
+
 /// Runs nft with `input` on its standard input; returns what it printed.
 pub(super) async fn run(arguments: &[&str], input: &str) -> Result<String, Error> {
-    let nft = PLACES.iter().find(|place| Path::new(place).exists()).unwrap_or(&PLACES[0]);
-    run_program(nft, arguments, input, PATIENCE).await
+    run_program(program(), arguments, input, PATIENCE).await
 }
 
 async fn run_program(

@@ -1,7 +1,7 @@
 //! Deny: nothing is forwarded, and the home can still reach the admin page and SSH to put it right. It stands before
 //! the first apply after boot, after `postern stop`, and when the settings cannot be read.
 
-use super::table::{Chain, Table};
+use super::table::{Chain, Standing, Table};
 use super::{Ruleset, forward, input};
 use crate::settings::Settings;
 
@@ -12,7 +12,7 @@ const HOME_IPV6: &str = "ip6 saddr { fc00::/7, fe80::/10 }";
 /// The deny rules. Where the LAN device is unknown (an unreadable store), sources that only a home has stand for it,
 /// and never on the internet port.
 pub fn deny(settings: &Settings) -> Ruleset {
-    let mut table = Table::new("deny");
+    let mut table = Table::new(Standing::Router, "deny");
     input::conversations(&mut table);
     input::neighbours(&mut table);
     let (ipv4, ipv6) = home(settings);

@@ -12,7 +12,7 @@ mod pptp;
 mod tests;
 
 use super::table::{Chain, Counter, Table};
-use super::{Capabilities, FlowMatch, Sides, Switch, ended, forwards, helpers};
+use super::{Capabilities, FlowMatch, Sides, Switch, Vpn, ended, forwards, helpers};
 use crate::settings::{Role, Settings};
 
 pub use ipsec::many_clients::{CONFIRMED, KEPT};
@@ -80,7 +80,10 @@ pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, capab
     l2tp::dispatch_moved(table);
     dispatch(table, &parts);
     ipsec::dispatch_let_in(table);
-    ipsec::from_the_internet(table, settings);
+    // Beside another firewall, what the internet may begin over IPv6 is that one's to say.
+    if settings.role == Role::Router {
+        ipsec::from_the_internet(table, settings);
+    }
     pptp::track_calls(table, sides, &settings.passthrough.pptp, capabilities);
     l2tp::answers_from_another_port(table, sides, &settings.passthrough.l2tp);
     for part in &parts {
@@ -98,6 +101,47 @@ pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, capab
     }
 }
 
+/// A protocol whose packets are watched beside another firewall.
+pub(super) struct Watched {
+    /// Which.
+    pub(super) vpn: Vpn,
+    /// Whether it is on. What is off is not let through in any case.
+    pub(super) passes: bool,
+    /// What the home begins, one match each.
+    pub(super) out: Vec<String>,
+    /// What the internet may begin with a device that has called.
+    pub(super) back: Vec<String>,
+}
+
+/// What begins a conversation of each protocol, IPv4.
+pub(super) fn watched(settings: &Settings, capabilities: &Capabilities) -> Vec<Watched> {
+    let parts = parts(settings, capabilities);
+    let on = |vpn: Vpn| {
+        parts.iter().filter(move |part| part.switch.vpn() == vpn && matches!(part.fate, Fate::Passed(_)))
+    };
+    let watched = |vpn: Vpn| {
+        let flows: Vec<FlowMatch> = on(vpn).flat_map(|part| &part.flows).copied().collect();
+        let mut out = Vec::new();
+        for protocol in [TCP, UDP] {
+            let ports = ports(&flows, protocol);
+            if !ports.is_empty() {
+                out.push(format!("{} dport {{ {ports} }}", transport(protocol)));
+            }
+        }
+        // AH never survives translation, and is no reason to say anything.
+        let without = flows.iter().filter(|flow| flow.server_port.is_none() && flow.protocol != ipsec::AH);
+        out.extend(without.map(|flow| format!("meta l4proto {}", flow.protocol)));
+        let back = match vpn {
+            Vpn::Pptp => vec!["ct state related meta l4proto 47 ct helper \"pptp\"".to_owned()],
+            Vpn::L2tp => vec![l2tp::moved()],
+            Vpn::Ipsec if learns(settings, capabilities) => vec!["ct zone != 0 ct status dnat".to_owned()],
+            Vpn::Ipsec => Vec::new(),
+        };
+        Watched { vpn, passes: !flows.is_empty(), out, back }
+    };
+    Vpn::ALL.map(watched).into()
+}
+
 /// Established conversations that are nobody's VPN leave by the first rules. In the order in which a packet fails soonest.
 pub(super) fn shortcut(table: &mut Table, sides: &Sides, settings: &Settings, capabilities: &Capabilities) {
     let parts = parts(settings, capabilities);
@@ -108,7 +152,9 @@ pub(super) fn shortcut(table: &mut Table, sides: &Sides, settings: &Settings, ca
             table.rule(Chain::Forward, rule, "AH over IPv6 is off, whatever it carries");
         }
     }
-    ipsec::strict_about_authentication_header(table, sides, settings);
+    if settings.role == Role::Router {
+        ipsec::strict_about_authentication_header(table, sides, settings);
+    }
     let helped = helpers::flows(settings, capabilities);
     for protocol in [TCP, UDP] {
         let ports = ports(parts.iter().flat_map(|part| &part.flows).chain(&helped), protocol);
@@ -231,7 +277,7 @@ pub fn passthrough_flows(settings: &Settings) -> PassthroughFlows {
 /// A PPTP port that leaves the list is among them though it may be used for other things now: its calls run on a
 /// helper that nobody would attach again. Deleting a control connection takes its GRE with it.
 pub fn ended_by(before: &Settings, after: &Settings, capabilities: &Capabilities) -> Vec<FlowMatch> {
-    if after.role != Role::Router {
+    if after.role == Role::Unset {
         return Vec::new();
     }
     let (passed_before, refused_before) = by_fate(before, capabilities);
@@ -258,10 +304,10 @@ pub fn let_in_ended_by(before: &Settings, after: &Settings) -> Vec<FlowMatch> {
     if ends { ipsec::let_in_flows().into() } else { Vec::new() }
 }
 
-/// Flows that pass and flows that are refused. Where we are not the router, neither is our doing.
+/// Flows that pass and flows that are refused. Where we have no role, neither is our doing.
 fn by_fate(settings: &Settings, capabilities: &Capabilities) -> (Vec<FlowMatch>, Vec<FlowMatch>) {
     let (mut passed, mut refused) = (Vec::new(), Vec::new());
-    if settings.role == Role::Router {
+    if settings.role != Role::Unset {
         for part in parts(settings, capabilities) {
             match part.fate {
                 Fate::Passed(_) => passed.extend(part.flows),

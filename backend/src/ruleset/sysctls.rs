@@ -41,6 +41,18 @@ const ROUTER: &[(&str, &str)] = &[
     ("net/ipv4/ip_forward", "1"),
 ];
 
+/// What passthrough needs of a box whose kernel settings are somebody else's: counters, age, and the timers of tunnels, all of which
+/// only raise what the kernel has by itself. Forwarding, events and everything about TCP stay as they are.
+const COMPANION: &[&str] = &[
+    "net/netfilter/nf_conntrack_acct",
+    "net/netfilter/nf_conntrack_timestamp",
+    "net/netfilter/nf_conntrack_gre_timeout",
+    "net/netfilter/nf_conntrack_gre_timeout_stream",
+    "net/netfilter/nf_conntrack_generic_timeout",
+    "net/netfilter/nf_conntrack_udp_timeout",
+    "net/netfilter/nf_conntrack_udp_timeout_stream",
+];
+
 /// Else a kernel with br_netfilter hands what goes from one port of the home to another to our rules, which do not know that
 /// way. One value for all bridges: a single one's own (`nf_call_iptables`) only adds to it (`br_nf_pre_routing`).
 const BRIDGE: &[(&str, &str)] = &[
@@ -55,8 +67,12 @@ pub const INSPECTING: [(&str, &str); 2] =
 const NOT_INSPECTING: [(&str, &str); 2] =
     [("net/netfilter/nf_conntrack_tcp_be_liberal", "1"), ("net/netfilter/nf_conntrack_checksum", "0")];
 
-/// Paths below `/proc/sys` with their values, in the order in which to write them. Empty unless we are the router.
+/// Paths below `/proc/sys` with their values, in the order in which to write them. Empty without a role.
 pub fn sysctls(settings: &Settings) -> Vec<(String, String)> {
+    if settings.role == Role::Companion {
+        let ours = ROUTER.iter().filter(|(path, _)| COMPANION.contains(path));
+        return ours.map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect();
+    }
     let router = settings.role == Role::Router;
     let bridge = router && settings.local_network.devices.len() > 1;
     // Inspection: a TCP packet outside the window of its connection, or with a wrong checksum, is invalid, and so dropped (RFC 5961

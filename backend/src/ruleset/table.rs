@@ -24,9 +24,13 @@ pub(super) enum Chain {
     ZoneEsp,
     ZoneIke,
     Dstnat,
+    CompanionDstnat,
     Forwards,
     Input,
+    CompanionBefore,
     Forward,
+    CompanionForward,
+    CompanionThrough,
     PassthroughOut,
     PassthroughIn,
     PassthroughDenied,
@@ -66,18 +70,32 @@ pub(super) enum Chain {
     Answers,
     Output,
     Srcnat,
+    CompanionAfter,
+}
+
+/// Whose table it is: which of the chains that the kernel calls are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The router's: it decides about every packet.
+    Router,
+    /// A companion's: other firewalls decide, and it adds VPN passthrough.
+    Companion,
 }
 
 impl Chain {
-    pub(super) const ALL: [Self; 47] = [
+    pub(super) const ALL: [Self; 52] = [
         Self::About,
         Self::Zone,
         Self::ZoneEsp,
         Self::ZoneIke,
         Self::Dstnat,
+        Self::CompanionDstnat,
         Self::Forwards,
         Self::Input,
+        Self::CompanionBefore,
         Self::Forward,
+        Self::CompanionForward,
+        Self::CompanionThrough,
         Self::PassthroughOut,
         Self::PassthroughIn,
         Self::PassthroughDenied,
@@ -117,6 +135,7 @@ impl Chain {
         Self::Answers,
         Self::Output,
         Self::Srcnat,
+        Self::CompanionAfter,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -168,6 +187,34 @@ impl Chain {
             Self::IpsecClient => "ipsec_client",
             Self::Refused => "refused",
             Self::Srcnat => "srcnat",
+            Self::CompanionDstnat => "companion_dstnat",
+            Self::CompanionBefore => "companion_before",
+            Self::CompanionForward => "companion_forward",
+            Self::CompanionThrough => "companion_through",
+            Self::CompanionAfter => "companion_after",
+        }
+    }
+
+    /// Whether it is there. What the kernel calls in one standing only must be gone in the other: a chain `input` that drops by
+    /// its policy would close a companion's box.
+    pub(super) fn stands(self, standing: Standing) -> bool {
+        match self {
+            Self::Dstnat | Self::Input | Self::Forward | Self::Answers | Self::Output | Self::Srcnat => {
+                standing == Standing::Router
+            }
+            Self::CompanionDstnat | Self::CompanionBefore | Self::CompanionForward | Self::CompanionAfter => {
+                standing == Standing::Companion
+            }
+            _ => true,
+        }
+    }
+
+    /// Which chain does in `standing` what this one does for a router.
+    fn of(self, standing: Standing) -> Self {
+        match (self, standing) {
+            (Self::Forward, Standing::Companion) => Self::CompanionForward,
+            (Self::Dstnat, Standing::Companion) => Self::CompanionDstnat,
+            _ => self,
         }
     }
 
@@ -183,6 +230,16 @@ impl Chain {
             Self::Answers => Some("type filter hook output priority -310; policy accept;"),
             Self::Output => Some("type filter hook output priority filter; policy accept;"),
             Self::Srcnat => Some("type nat hook postrouting priority srcnat; policy accept;"),
+            // Before the others' translation: what a device of the home waits for goes first, and it is little (see `companion.rs`).
+            Self::CompanionDstnat => Some("type nat hook prerouting priority dstnat - 5; policy accept;"),
+            // Before and after whatever others do in `forward` (firewalld has 10, `security` is 50), so that what comes and what is
+            // left of it can be told apart.
+            Self::CompanionBefore => Some("type filter hook forward priority filter - 300; policy accept;"),
+            Self::CompanionForward => Some("type filter hook forward priority filter + 300; policy accept;"),
+            // After source translation.
+            Self::CompanionAfter => {
+                Some("type filter hook postrouting priority srcnat + 300; policy accept;")
+            }
             _ => None,
         }
     }
@@ -322,6 +379,7 @@ impl Display for Counter {
 
 /// The table while it is being filled.
 pub(super) struct Table {
+    standing: Standing,
     about: String,
     helpers: Vec<Helper>,
     learnt: Vec<Learnt>,
@@ -332,10 +390,11 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// An empty table; `standing` says what it is for.
-    pub(super) fn new(standing: &str) -> Self {
-        let about = format!("postern schema {SCHEMA}, {standing}");
+    /// An empty table; `what` says what it is for.
+    pub(super) fn new(standing: Standing, what: &str) -> Self {
+        let about = format!("postern schema {SCHEMA}, {what}");
         let mut table = Self {
+            standing,
             about: about.clone(),
             helpers: Vec::new(),
             learnt: Vec::new(),
@@ -375,8 +434,11 @@ impl Table {
         self.permanent.extend(permanent);
     }
 
-    /// Adds a rule with its reason, which the owner reads in `nft list table inet postern`.
+    /// Adds a rule with its reason, which the owner reads in `nft list table inet postern`. A companion's `forward` and `dstnat`
+    /// are chains of their own.
     pub(super) fn rule(&mut self, chain: Chain, rule: impl Display, why: &str) {
+        let chain = chain.of(self.standing);
+        debug_assert!(chain.stands(self.standing), "{chain}");
         debug_assert!(why.len() <= LONGEST_COMMENT, "{why}");
         self.rules.entry(chain).or_default().push(format!("{rule} comment \"{why}\""));
     }
@@ -400,12 +462,16 @@ impl Table {
         self.permanent.iter().try_for_each(|one| text.write_str(&one.declared()))?;
         for chain in Chain::ALL {
             writeln!(text, "\tchain {chain} {{")?;
-            if let Some(hook) = chain.hook() {
+            // One that must go is declared without its hook, so that it can be deleted whether it is there or not.
+            if let Some(hook) = chain.hook().filter(|_| chain.stands(self.standing)) {
                 writeln!(text, "\t\t{hook}")?;
             }
             writeln!(text, "\t}}")?;
         }
         writeln!(text, "}}\n\nflush table inet postern")?;
+        for chain in Chain::ALL.into_iter().filter(|chain| !chain.stands(self.standing)) {
+            writeln!(text, "delete chain inet postern {chain}")?;
+        }
         self.forgotten.iter().try_for_each(|one| writeln!(text, "{}", one.flush()))?;
         self.permanent.iter().try_for_each(|one| text.write_str(&one.filled()))?;
         writeln!(text, "\ntable inet postern {{")?;

@@ -89,7 +89,7 @@ fn no_settings_compile_to_an_open_chain() {
             let last = format!("counter name \"{name}_dropped\" drop comment \"nobody asked for this\"");
             assert_eq!(rules.last(), Some(&last), "{text}");
         }
-        assert!(text.contains("flush table inet postern") && !text.contains("\ndelete"), "{text}");
+        assert!(text.contains("flush table inet postern") && !text.contains("\ndelete table"), "{text}");
     }
 }
 
@@ -182,10 +182,96 @@ fn a_router_that_does_not_know_its_sides_denies() {
 
 #[test]
 fn without_the_router_role_there_is_no_table() {
-    for role in ["unset", "companion"] {
+    for role in ["unset"] {
         assert_eq!(compile(&with(&[("role", role)]), &able()), absent());
     }
     assert_eq!(absent().about(), None);
+}
+
+/// A companion's document with these changes, on a kernel that can do everything.
+fn companion(changes: &[(&str, &str)]) -> Ruleset {
+    compile(&with(&[&[("role", "companion")], changes].concat()), &able())
+}
+
+/// What the others have closed stays closed and what they have opened stays open, but for VPN protocols that are off.
+#[test]
+fn beside_another_firewall_nothing_is_dropped_but_what_vpn_passthrough_refuses() {
+    let all_on =
+        [("passthrough.pptp.enabled", "true"), ("helpers.ftp", "true"), ("firewall.ipv6_ipsec", "strict")];
+    let all_off = [("passthrough.l2tp.enabled", "false"), ("passthrough.ipsec.enabled", "false")];
+    for changes in [&[][..], &all_on, &all_off] {
+        let ruleset = companion(changes);
+        let text = ruleset.to_string();
+        assert_eq!(ruleset.about(), Some("postern schema 2, role companion"));
+        assert!(beside_others(ruleset.about()) && !denies(ruleset.about().unwrap()));
+        assert!(!text.contains("policy drop") && !text.contains("masquerade"), "{text}");
+        for gone in ["input", "forward", "srcnat", "dstnat"] {
+            assert!(text.contains(&format!("delete chain inet postern {gone}\n")), "{gone}");
+            assert!(chain(&ruleset, gone).is_empty(), "{gone}");
+        }
+        let (_, rules) = text.split_once("flush table inet postern\n").unwrap();
+        let mut at = "";
+        for line in rules.lines().map(str::trim) {
+            at = line.strip_prefix("chain ").map_or(at, |name| name.trim_end_matches(" {"));
+            // Chains that only packets of a VPN protocol between home and internet reach.
+            let vpn = ["pptp_", "l2tp_", "ipsec_", "nat_traversal_", "esp_", "ike_", "refused"];
+            let ends = line.contains(" drop ") || line.contains("reject ");
+            assert!(!ends || vpn.iter().any(|of| at.starts_with(of)), "{at}: {line}");
+        }
+    }
+}
+
+#[test]
+fn what_is_off_is_refused_beside_another_firewall_as_by_the_router() {
+    let off = [("passthrough.l2tp.enabled", "false"), ("passthrough.ipsec.enabled", "false")];
+    let (beside, router) = (companion(&off), compile(&with(&off), &able()));
+    for name in [
+        "pptp_out",
+        "pptp_in",
+        "l2tp_out",
+        "l2tp_in",
+        "ipsec_out",
+        "ipsec_in",
+        "passthrough_out",
+        "passthrough_in",
+    ] {
+        assert_eq!(chain(&beside, name), chain(&router, name), "{name}");
+    }
+    let forward = chain(&beside, "companion_forward");
+    assert!(forward.iter().any(|rule| rule.contains("oifname \"eth0\" jump passthrough_out")), "{forward:?}");
+    assert_eq!(ended_by(&with(&[]), &with(&[("role", "companion")]), &able()), [], "a move ends nothing");
+    assert_eq!(ended_by(&with(&[("role", "companion")]), &with(&[]), &able()), []);
+    let switched = with(&[&[("role", "companion")][..], &off].concat());
+    assert!(ended_by(&with(&[("role", "companion")]), &switched, &able()).contains(&flow(50, None)));
+}
+
+#[test]
+fn what_is_watched_before_the_other_firewall_is_struck_out_after_it() {
+    let ruleset = companion(&[("passthrough.pptp.enabled", "true")]);
+    let (before, through) = (chain(&ruleset, "companion_before"), chain(&ruleset, "companion_through"));
+    let elements = |rules: &[String], word: &str| -> Vec<String> {
+        let found = rules.iter().filter_map(|rule| rule.split_once(word).map(|(what, rest)| (what, rest)));
+        let of = |what: &str| what.trim_start_matches("ct state new,related,untracked ").to_owned();
+        found.map(|(what, rest)| of(what) + rest.split(" comment").next().unwrap()).collect()
+    };
+    let noted = elements(&before, "update @");
+    assert_eq!(noted, elements(&through, "delete @"));
+    assert!(noted.len() >= 8 && noted.iter().all(|rule| rule.contains("_lost_")), "{noted:?}");
+}
+
+#[test]
+fn a_companion_that_does_not_know_its_sides_has_no_table_and_touches_no_forwarding() {
+    for key in ["internet.device", "local_network.devices"] {
+        let mut settings = router();
+        settings.role = Role::Companion;
+        set(&mut settings, key, "unset").unwrap();
+        assert_eq!(compile(&settings, &able()), absent());
+        assert!(settings.check().iter().any(|error| error.key == key), "{:?}", settings.check());
+    }
+    let beside = with(&[("role", "companion")]);
+    assert_eq!(at_rest(&beside), absent());
+    let values = sysctls(&beside);
+    assert!(values.len() >= 7 && values.iter().all(|(path, _)| path.contains("nf_conntrack_")), "{values:?}");
 }
 
 #[test]

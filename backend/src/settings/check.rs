@@ -65,6 +65,24 @@ impl Settings {
             errors.when(internet.is_none(), INTERNET, "Choose the port that leads to the provider.");
             errors.when(local.is_empty(), LOCAL, "Choose at least one port for the local network.");
         }
+        if self.role == Role::Companion {
+            errors.when(
+                internet.is_none(),
+                INTERNET,
+                "Name the device that leads to the internet, as the other firewall uses it.",
+            );
+            errors.when(
+                local.is_empty(),
+                LOCAL,
+                "Name the device of the local network, as the other firewall uses it.",
+            );
+            // Joining them would be a change of the box, which is the other's.
+            errors.when(
+                local.len() > 1,
+                LOCAL,
+                "Beside another firewall this is one device: the bridge, if the box has one (br-lan, for example).",
+            );
+        }
         errors.list(LOCAL, local, 16);
         for port in local {
             let both = internet.as_ref() == Some(port);

@@ -12,8 +12,6 @@ impl Settings {
                 missing.push(FieldError::new(key, message));
             }
         };
-        let companion = "The companion role is not built yet: this release can only be the whole router.";
-        when(self.role == Role::Companion, "role", companion);
         if self.role == Role::Router {
             self.firewall_not_built(&mut when);
         }
@@ -52,7 +50,7 @@ mod tests {
 
     #[test]
     fn what_would_have_an_effect_is_refused_beside_its_key() {
-        for (key, value) in [("role", "companion"), ("helpers.sane", "true")] {
+        for (key, value) in [("helpers.sane", "true")] {
             let mut settings = router();
             set(&mut settings, key, value).unwrap();
             assert_eq!(refused(&settings), [key]);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Before, Error, FILE, NewRevision, RevisionState, Store};
 use crate::kernel::Network;
 use crate::log;
-use crate::settings::Settings;
+use crate::settings::{Role, Settings};
 
 /// The copy, in the state directory.
 const COPY: &str = "last-good.json";
@@ -26,6 +26,24 @@ pub struct Condition {
     pub notice: Option<String>,
     /// There was a store and nothing of it could be read: which ports lead where is not known.
     pub lost: bool,
+    /// The box stood beside another firewall when that was last known.
+    pub companion: bool,
+}
+
+impl Condition {
+    /// Whether the box must be closed because nobody knows what it was. Beside another firewall that one stands, whatever was lost.
+    pub fn closes(&self) -> bool {
+        self.lost && !self.companion
+    }
+}
+
+/// A file of this name in the state directory says that the box stands beside another firewall: for whoever finds everything
+/// else unreadable. Its content is nothing.
+const BESIDE: &str = "beside-another-firewall";
+
+/// Whether it says so.
+pub fn beside_others(dir: &Path) -> bool {
+    dir.join(BESIDE).exists()
 }
 
 /// What is kept twice.
@@ -83,14 +101,24 @@ impl Store {
                 store.fill(&copy).await?;
                 let notice =
                     format!("The settings store was damaged. The settings are those of its copy.{kept}");
-                Condition { notice: Some(notice), lost: false }
+                Condition { notice: Some(notice), ..Condition::default() }
             }
+            None if beside_others(dir) => Condition {
+                notice: Some(format!(
+                    "The settings store was damaged, and so was its copy: this box has the factory settings. It stood beside another \
+                     firewall, which stands as before; Postern has no rules now. Import your settings, or choose the sides \
+                     anew.{kept}"
+                )),
+                lost: there,
+                companion: true,
+            },
             None => Condition {
                 notice: Some(format!(
                     "The settings store was damaged, and so was its copy: this box has the factory settings and forwards \
                      nothing. Import your settings, or choose the ports anew.{kept}"
                 )),
                 lost: there,
+                companion: false,
             },
         };
         if let Some(notice) = &store.condition.notice {
@@ -167,9 +195,12 @@ impl Store {
         if copy == Copy::default() {
             return;
         }
-        let written = tokio::task::spawn_blocking(move || match read(&dir).as_ref() == Some(&copy) {
-            true => Ok(()),
-            false => write(&dir, &copy),
+        let written = tokio::task::spawn_blocking(move || {
+            match read(&dir).as_ref() == Some(&copy) {
+                true => {}
+                false => write(&dir, &copy)?,
+            }
+            tell_beside(&dir, copy.settings.role == Role::Companion)
         });
         match written.await {
             Ok(Ok(())) => {}
@@ -190,6 +221,18 @@ fn write(dir: &Path, copy: &Copy) -> std::io::Result<()> {
     write!(file, "{:016x} {text}", check(&text))?;
     file.sync_all()?;
     std::fs::rename(&beside, dir.join(COPY))?;
+    std::fs::File::open(dir)?.sync_all()
+}
+
+fn tell_beside(dir: &Path, beside: bool) -> std::io::Result<()> {
+    if beside == beside_others(dir) {
+        return Ok(());
+    }
+    let path = dir.join(BESIDE);
+    match beside {
+        true => std::fs::File::create(path)?.sync_all()?,
+        false => std::fs::remove_file(path)?,
+    }
     std::fs::File::open(dir)?.sync_all()
 }
 

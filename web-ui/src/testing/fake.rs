@@ -430,6 +430,7 @@ impl State {
             needs_mending: false,
             throughput: self.sessions.first().map(|one| one.samples.clone()).unwrap_or_default(),
             attempts: self.attempts.clone(),
+            defeats: Vec::new(),
             notices: self.notices.clone(),
         }
     }

@@ -73,11 +73,14 @@ pub(super) fn dispatch_moved(table: &mut Table) {
     }
 }
 
+/// Matches what they are by, IPv4.
+pub(super) fn moved() -> String {
+    format!("meta l4proto {UDP} ct status dnat {MOVED} @l2tp_moved")
+}
+
 /// The same, of one chain.
 pub(super) fn dispatch_moved_to(table: &mut Table, from: Chain, to: Chain) {
-    let rule = format!(
-        "meta nfproto ipv4 meta l4proto {UDP} ct status dnat {MOVED} @l2tp_moved update @l2tp_moved {{ {MOVED} }} goto {to}"
-    );
+    let rule = format!("meta nfproto ipv4 {} update @l2tp_moved {{ {MOVED} }} goto {to}", moved());
     table.rule(from, rule, "L2TP whose server answers from another port");
 }
 
@@ -105,11 +108,20 @@ pub(super) fn answers_from_another_port(table: &mut Table, sides: &Sides, l2tp: 
         format!("meta l4proto {UDP} update @l2tp_moved {{ ip daddr . ct reply proto-dst }}"),
         "what comes of it is L2TP",
     );
-    table.rule(
-        Chain::L2tpOut,
-        format!("{unanswered} jump {}", Chain::L2tpLearn),
-        "no answer yet: it may come from another port",
-    );
+    let why = "no answer yet: it may come from another port";
+    if sides.beside_others {
+        // After translation, where the port is known of the first packet already: a box whose other firewall takes what is for itself
+        // would else make an entry of its own of the first answer, and the next ones would be that one's.
+        let ports = super::ports(&flows(l2tp), UDP);
+        let from_home = format!(
+            "oifname \"{}\" ct direction original ct original ip saddr {}",
+            sides.internet, sides.prefix
+        );
+        let rule = format!("{from_home} udp dport {{ {ports} }} jump {}", Chain::L2tpLearn);
+        table.rule(Chain::CompanionAfter, rule, why);
+    } else {
+        table.rule(Chain::L2tpOut, format!("{unanswered} jump {}", Chain::L2tpLearn), why);
+    }
     table.rule(
         Chain::L2tpIn,
         format!("meta l4proto {UDP} ct state new ct status dnat {} accept", Counter::L2tpPassed),

@@ -42,12 +42,15 @@ pub(super) fn track_calls(table: &mut Table, sides: &Sides, pptp: &Pptp, capabil
     if !(pptp.enabled && capabilities.knows(Helper::Pptp)) {
         return;
     }
-    // A colluding server can make the helper expect nothing but GRE between the same two hosts; the rule says so too.
-    table.rule(
-        Chain::Related,
-        format!("{} meta nfproto ipv4 meta l4proto {GRE} ct helper \"pptp\" accept", sides.inward()),
-        "GRE of a PPTP call that a device of the home began",
-    );
+    // A colluding server can make the helper expect nothing but GRE between the same two hosts; the rule says so too. Beside
+    // another firewall it is that one who lets related packets in, as they all do.
+    if !sides.beside_others {
+        table.rule(
+            Chain::Related,
+            format!("{} meta nfproto ipv4 meta l4proto {GRE} ct helper \"pptp\" accept", sides.inward()),
+            "GRE of a PPTP call that a device of the home began",
+        );
+    }
     // Its end is told to the daemon, which deletes the entry, and so its GRE: that would outlive it (see `calls.rs` of the
     // appliance). With the sysctl nf_conntrack_events at 0 this makes the only entries that are told of
     // (`nf_ct_ecache_ext_add`; like the helper, only before the entry is confirmed).

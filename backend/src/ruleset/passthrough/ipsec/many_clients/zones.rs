@@ -22,7 +22,7 @@ const ERRORS: &str = "icmp type { 3, 11, 12 }";
 
 /// The one hook before conntrack. Ordinary packets leave it at the first or second rule.
 pub(super) fn rules(table: &mut Table, sides: &Sides, servers: &[Ipv4Addr]) {
-    let Sides { local, internet, prefix } = sides;
+    let Sides { local, internet, prefix, .. } = sides;
     let mut zone = |rule: String, why| table.rule(Chain::Zone, rule, why);
     // One comparison each, cheapest first: a set costs all packets 2 % more.
     zone("meta l4proto tcp accept".into(), "only IPsec has zones");
