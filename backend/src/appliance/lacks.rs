@@ -102,7 +102,7 @@ mod tests {
     fn everything_that_can_be_missing_is_named_with_its_packages() {
         assert_eq!(lacks(&Capabilities::everything()), []);
         let all = lacks(&Capabilities::nothing());
-        assert_eq!(all.len(), 3 + Helper::ALL.len());
+        assert_eq!(all.len(), 4 + Helper::ALL.len());
         for lack in &all {
             assert!(
                 lack.remedy.contains("OpenWrt install kmod-") && lack.remedy.contains("Debian"),

@@ -199,7 +199,7 @@ impl Chain {
     /// its policy would close a companion's box.
     pub(super) fn stands(self, standing: Standing) -> bool {
         match self {
-            Self::Dstnat | Self::Input | Self::Forward | Self::Answers | Self::Output | Self::Srcnat => {
+            Self::Dstnat | Self::Input | Self::Forward | Self::Answers | Self::Srcnat => {
                 standing == Standing::Router
             }
             Self::CompanionDstnat | Self::CompanionBefore | Self::CompanionForward | Self::CompanionAfter => {
