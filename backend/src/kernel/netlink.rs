@@ -325,7 +325,7 @@ impl Listener {
     pub(super) fn ask(&mut self, request: &Request) -> io::Result<()> {
         const SEQUENCE: u32 = 1;
         let kernel = SocketAddrNetlink::new(0, 0);
-        retry_on_intr(|| sendto(&self.fd.get_ref(), &request.sealed(SEQUENCE), SendFlags::empty(), &kernel))?;
+        retry_on_intr(|| sendto(self.fd.get_ref(), &request.sealed(SEQUENCE), SendFlags::empty(), &kernel))?;
         loop {
             let (_, length, sender) =
                 recvfrom(self.fd.get_ref(), self.buffer.as_mut_slice(), RecvFlags::DONTWAIT)?;

@@ -198,7 +198,7 @@ mod tests {
             let mut one = |size: u32| {
                 self.asked += 1;
                 match (size <= self.carries || (!whole && self.cuts), self.tells) {
-                    _ if self.asked % self.loses == 0 => Said::Nothing,
+                    _ if self.asked.is_multiple_of(self.loses) => Said::Nothing,
                     (true, _) if self.pings => Said::Answered,
                     (false, Some(bytes)) => Said::TooBig(HOP, bytes),
                     _ => Said::Nothing,
