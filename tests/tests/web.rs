@@ -376,9 +376,14 @@ fn remember(lab: &Lab, server: &str, count: usize) {
             "-A -t 600 -u SEEN_REPLY,ASSURED -p udp -s 192.168.1.{device} -d {server} --sport {port} --dport 443\n"
         )
     };
-    lab.router().write("/run/lab/entries", (0..count).map(entry).collect::<String>());
-    // The last ones do not fit any more.
-    let _ = lab.router().run(&["conntrack", "-R", "/run/lab/entries"]);
+    // In parts: a busy machine needs minutes for all. The last ones do not fit any more.
+    for first in (0..count).step_by(20_000) {
+        let part: String = (first..count.min(first + 20_000)).map(entry).collect();
+        lab.router().write("/run/lab/entries", part);
+        if !lab.router().run(&["conntrack", "-R", "/run/lab/entries"]).ok() {
+            return;
+        }
+    }
 }
 
 /// No entry more has room; `number` tells apart how often that was done: an old one may have left since.
