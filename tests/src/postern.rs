@@ -110,8 +110,10 @@ impl Postern {
             (format!("--inh-caps=-all{capabilities}"), format!("--ambient-caps=-all{capabilities}"));
         let bounding = format!("--bounding-set=-all{capabilities}");
         let mut command = self.router.command(&identity("postern", &inherited, &ambient, &bounding));
+        // Its own, and not of the programs that start it as another user.
+        let environment = self.environment.iter().map(|(name, value)| format!("{name}={value}"));
+        command.arg("env").args(environment);
         command.args(["postern", "daemon", "--state", STATE, "--door", DOOR]).env_remove("HOME");
-        command.envs(self.environment.clone());
         let mut process = Process::start(command, "the daemon", None).told_on_failure();
         let door = self.admin_socket();
         let open = wait::until(START, || {

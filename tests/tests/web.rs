@@ -367,20 +367,32 @@ fn the_network_does_not_notice_when_the_web_process_dies() {
     logged_in(&lab, &postern);
 }
 
-/// Nothing more is remembered: every entry is alive and none may be given up for another.
+/// Entries that are alive, of which none may be given up for another; as many as fit of so many.
 #[track_caller]
-fn fill_the_connection_table(lab: &Lab) {
-    let room = lab.router().ok(&["cat", "/proc/sys/net/netfilter/nf_conntrack_max"]);
-    let room: usize = room.trim().parse().expect("a number");
+fn remember(lab: &Lab, server: &str, count: usize) {
     let entry = |n: usize| {
         let (device, port) = (2 + n % 250, 1024 + n / 250);
         format!(
-            "-A -t 600 -u SEEN_REPLY,ASSURED -p udp -s 192.168.1.{device} -d 203.0.113.10 --sport {port} --dport 443\n"
+            "-A -t 600 -u SEEN_REPLY,ASSURED -p udp -s 192.168.1.{device} -d {server} --sport {port} --dport 443\n"
         )
     };
-    lab.router().write("/run/lab/entries", (0..room + 10).map(entry).collect::<String>());
-    // The last ones do not fit any more.
-    let _ = lab.router().run(&["conntrack", "-R", "/run/lab/entries"]);
+    // In parts: a busy machine needs minutes for all. The last ones do not fit any more.
+    for first in (0..count).step_by(20_000) {
+        let part: String = (first..count.min(first + 20_000)).map(entry).collect();
+        lab.router().write("/run/lab/entries", part);
+        if !lab.router().run(&["conntrack", "-R", "/run/lab/entries"]).ok() {
+            return;
+        }
+    }
+}
+
+/// No entry more has room; `number` tells apart how often that was done: an old one may have left since.
+#[track_caller]
+fn fill_the_connection_table(lab: &Lab, number: u8) {
+    let room = lab.router().ok(&["cat", "/proc/sys/net/netfilter/nf_conntrack_max"]);
+    let room: usize = room.trim().parse().expect("a number");
+    let known: usize = lab.router().ok(&["conntrack", "-C"]).trim().parse().expect("a number");
+    remember(lab, &format!("203.0.113.{number}"), room.saturating_sub(known) + 1_000);
 }
 
 #[test]
@@ -395,14 +407,16 @@ fn the_page_answers_the_home_though_the_connection_table_is_full_of_live_connect
         home.probe(lab::Kind::Tcp(8081), "192.168.1.1".parse::<std::net::Ipv4Addr>().unwrap()).answered,
         1
     );
-    fill_the_connection_table(&lab);
+    fill_the_connection_table(&lab, 100);
     assert_eq!(owner.get(PAGE).status, 200, "the page answers");
+    fill_the_connection_table(&lab, 101);
     // What is tracked does not: the table is full, and so it would be with the page.
     let other = home.probe(lab::Kind::Tcp(8081), "192.168.1.1".parse::<std::net::Ipv4Addr>().unwrap());
     assert_eq!(other.answered, 0, "another port of the router: {other:?}");
     for chain in ["zone", "answers"] {
         lab.router().ok(&["nft", "flush", "chain", "inet", "postern", chain]);
     }
+    fill_the_connection_table(&lab, 102);
     let tracked = owner.try_request("GET", PAGE, "", &[]);
     assert!(tracked.is_err(), "without the rules it would not: {tracked:?}");
     postern.ok(&["mend"]);

@@ -116,8 +116,10 @@ pub(super) fn forwards(count: u32, ports: u32) -> String {
 /// The rules with these forwards, which the daemon takes.
 pub(super) fn with(postern: &Postern, forwards: &str) -> String {
     let exported = postern.ok(&["export"]);
-    // A key of the document comes before its sections, and replaces what is there.
+    // Keys of the document come before its sections, and the sections of forwards are replaced.
     let rest = exported.split("\n[[forwards]]").next().unwrap_or_default();
+    let rest: Vec<_> = rest.lines().filter(|line| !line.starts_with("forwards =")).collect();
+    let rest = rest.join("\n");
     let taken = postern.cli_with(&["import", "-"], &format!("{forwards}{rest}"));
     assert!(taken.ok(), "the forwards are refused: {}", taken.err);
     postern.ok(&["rules"])
