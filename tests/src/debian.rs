@@ -155,7 +155,7 @@ impl Drop for Debian {
 #[track_caller]
 #[must_use]
 pub fn package(programs: &Path, version: &str) -> PathBuf {
-    let out = kept().join("debs");
+    let out = own_folder();
     let script = source().join("../packaging/build-deb");
     let mut command = Command::new(script);
     command.arg("--bin").arg(programs).args(["--version", version]).arg("--out").arg(&out);
@@ -191,6 +191,20 @@ fn kept() -> PathBuf {
     let folder = programs().canonicalize().expect("the programs are built").join("packages");
     std::fs::create_dir_all(&folder).expect("the build's folder can be written");
     folder
+}
+
+/// A folder of this process's. Those of processes that are gone go.
+fn own_folder() -> PathBuf {
+    const BEGINS: &str = "of-";
+    let kept = kept();
+    for entry in std::fs::read_dir(&kept).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let gone = name.strip_prefix(BEGINS).is_some_and(|pid| !Path::new("/proc").join(pid).exists());
+        if gone {
+            drop(std::fs::remove_dir_all(entry.path()));
+        }
+    }
+    kept.join(format!("{BEGINS}{}", std::process::id()))
 }
 
 fn name(pid: u32) -> String {
