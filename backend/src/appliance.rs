@@ -385,12 +385,15 @@ impl<K: Kernel> Appliance<K> {
             std::mem::replace(&mut state.revision, revision),
             std::mem::replace(&mut state.settings, wanted),
         );
-        (state.broken, state.unsaved) = (None, false);
+        state.broken = None;
+        let unsaved = std::mem::take(&mut state.unsaved);
         let noted = if trial { RevisionState::Applied } else { RevisionState::Confirmed };
         if let Err(error) = self.store.mark(revision, noted).await {
             // The store refused after the kernel had agreed: what is not stored must not stay in force.
             let incident = log::incident(&error);
             let said = self.go_back(state, back_to, &before.network).await;
+            // What had ended unsaved is so still, and is tried again.
+            state.unsaved |= unsaved;
             let message =
                 format!("The settings could not be saved. {said} The log has the details under {incident}.");
             return Err(Refusal::of(RefusalKind::Failed, message));
@@ -438,7 +441,8 @@ impl<K: Kernel> Appliance<K> {
             Feature::ManyClients => wanted.passthrough.ipsec.enabled && wanted.passthrough.ipsec.many_clients,
             Feature::Forwards => !wanted.forwards.is_empty() || wanted.firewall.dmz != DmzHost::None,
             Feature::Events => Helper::Pptp.wanted(wanted),
-            Feature::Names => wanted.local_network.dns.enabled,
+            // Names are a comfort: for them alone the kernel is not asked anew at each change. "Look again" and a restart do.
+            Feature::Names => false,
         };
         if state.capabilities.missing().iter().any(lacks) {
             state.capabilities = self.kernel.capabilities().await.map_err(|e| Refusal::failed(&e))?;

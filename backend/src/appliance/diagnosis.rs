@@ -7,8 +7,8 @@ use super::{Appliance, Refusal, Status};
 use crate::diagnosis::{Case, Diagnosis, Forwarded, Internet, Measured, diagnose};
 use crate::kernel::Kernel;
 use crate::sessions::Session;
-use crate::settings::Settings;
 use crate::settings::names::DmzHost;
+use crate::settings::{Role, Settings};
 
 /// No port of IPv4 sends less (RFC 791: what every host must take).
 const LEAST: u32 = 576;
@@ -57,8 +57,12 @@ impl<K: Kernel> Appliance<K> {
     }
 }
 
-/// Each thing that a forward or the DMZ takes. GRE is not among it: only the kernel's PPTP helper leads that.
+/// Each thing that a forward or the DMZ takes; beside another firewall ours take nothing. GRE is not among it: only the kernel's
+/// PPTP helper leads that.
 fn forwards(settings: &Settings) -> Vec<Forwarded> {
+    if settings.role != Role::Router {
+        return Vec::new();
+    }
     let on = settings.forwards.iter().filter(|forward| forward.enabled);
     let mut all: Vec<Forwarded> = on
         .flat_map(|forward| {

@@ -15,6 +15,7 @@ const AGED: Duration = Duration::from_secs(600);
 impl<K: Kernel> Appliance<K> {
     /// Listens to the answers of our DNS, for ever. Where that cannot be had, servers have no names, and that is all.
     pub async fn watch_answers(&self) {
+        let mut aged = tokio::time::interval(AGED);
         loop {
             if let Ok(mut answers) = self.kernel.answers().await {
                 loop {
@@ -23,7 +24,7 @@ impl<K: Kernel> Appliance<K> {
                             Some(named) => self.server_names().learn(named, self.milliseconds()),
                             None => break,
                         },
-                        () = tokio::time::sleep(AGED) => self.server_names().age(self.milliseconds()),
+                        _ = aged.tick() => self.server_names().age(self.milliseconds()),
                     }
                 }
             }

@@ -294,11 +294,12 @@ impl<K: Kernel> Server<K> {
             }
             Request::SelfTest => Ok(Response::SelfTest(Box::new(self.self_tests.told()))),
             Request::Diagnose { device, measure } => {
-                let mut said = self.appliance.diagnose(device, &self.paths.told()).await?;
+                let sends = self.appliance.largest_sent().await?;
+                let mut said = self.appliance.diagnose(device, &self.paths.told(sends)).await?;
                 if let Some(server) = said.server.filter(|_| measure && said.can_measure) {
-                    self.paths.measure(server, self.appliance.largest_sent().await?).await;
+                    self.paths.measure(server, sends).await;
                     let device = device.or_else(|| said.device.map(|device| device.address));
-                    said = self.appliance.diagnose(device, &self.paths.told()).await?;
+                    said = self.appliance.diagnose(device, &self.paths.told(sends)).await?;
                 }
                 Ok(Response::Diagnosis(Box::new(said)))
             }

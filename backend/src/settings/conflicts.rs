@@ -17,16 +17,16 @@ const GRE: u8 = 47;
 const ESP: u8 = 50;
 
 /// ESP has no ports, and IKE must stay on 500: of one peer, only one device can be meant.
-const IPSEC: &str = "VPN clients of your devices go on working. But with a peer of this device, nobody else can use IPsec \
-    without NAT traversal.";
+const IPSEC: &str = "VPN clients of your devices go on working. But ESP that a server sends before its client here has sent any \
+    comes to this device; and with a peer of this device, nobody else can use IPsec without NAT traversal.";
 /// The same, where the server of exactly one client may begin IKE with it.
 const IPSEC_MANY: &str = "VPN clients of your devices go on working. But a VPN server on the internet that calls one of them of \
     its own accord gets this device instead; and with a peer of this device, nobody else can use IPsec without NAT traversal.";
 /// A client keeps its port where it is free, so both conversations have the same two ends.
 const NAT_TRAVERSAL: &str = "VPN clients of your devices go on working. But what a peer sends from its UDP port 4500 goes to a \
     device that has a tunnel with it already, not here.";
-const L2TP: &str = "VPN clients of your devices go on working. But what a peer sends from its UDP port 1701 goes to a device that \
-    has a tunnel with it already, not here.";
+const L2TP: &str = "VPN clients of your devices go on working, except with a server that answers from another port than the one \
+    called: that answer comes to this device. And what a peer sends from its UDP port 1701 goes to a device that has a tunnel with it already, not here.";
 const IKE_ALONE: &str = "IKE alone is not enough for raw ESP: the presets for IPsec forward ESP too.";
 const PPTP_ALONE: &str = "For a PPTP server choose its preset: it lets the calls' GRE in too.";
 const PPTP_DMZ: &str =

@@ -8,9 +8,10 @@ use crate::sessions::{Kind, Session};
 const PLAUSIBLE: u32 = 1280;
 
 /// Puts in what was measured of the way to the server, if somebody has asked. Only a tunnel that goes both ways, or stops after
-/// the keys (certificates are big), can suffer from this: a server that is silent to small packets has another trouble.
+/// the keys, can suffer from this: a server that is silent to small packets has another trouble. Behind our NAT a client goes on at
+/// UDP 4500 with its certificate, which is big: that nothing comes back there may be its size.
 pub(super) fn weighed(mut said: Diagnosis, one: &Session, case: &Case<'_>) -> Diagnosis {
-    if !matches!(said.cause, Cause::Works | Cause::NoTunnel) || !one.server.is_ipv4() {
+    if !matches!(said.cause, Cause::Works | Cause::NoTunnel | Cause::NatTSilent) || !one.server.is_ipv4() {
         return said;
     }
     let measured = case.measured.iter().find(|measured| measured.server == one.server);

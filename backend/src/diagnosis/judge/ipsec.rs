@@ -60,7 +60,8 @@ pub(super) fn ipsec(one: &Session, case: &Case<'_>, age: i64) -> Diagnosis {
             Cause::NatTSilent,
             "The server does not answer at UDP 4500",
             &format!("{who} agrees on keys with {server}, and goes on at UDP 4500 (NAT traversal), where nothing comes back."),
-            "A firewall before the server, or the provider, drops UDP 4500. Ask the server\u{2019}s owner to open UDP 500 and 4500.",
+            "A firewall before the server, or the provider, drops UDP 4500: ask the server\u{2019}s owner to open UDP 500 and 4500. Or the \
+             first packet there, which carries a certificate, is too big for the way: measuring it tells.",
         )
         .with(keys())
         .with([asked(nat_t), no_answer]);
