@@ -61,6 +61,8 @@ pub struct State {
     /// Newest first.
     pub journal: Vec<JournalEntry>,
     pub verdict: Diagnosis,
+    /// What its clock says.
+    pub now: i64,
     /// Who was asked about with pings.
     pub measured: Vec<Option<std::net::IpAddr>>,
     pub tried: Option<Report>,
@@ -161,7 +163,13 @@ pub fn verdict() -> Diagnosis {
 }
 
 /// What the daemon's clock says, in seconds since 1970: another time than that of the machine which runs the tests.
-pub const CLOCK: i64 = 0;
+pub const CLOCK: i64 = 1_795_257_000;
+
+fn clock(zone: &postern::settings::names::TimeZone, now: i64) -> Clock {
+    let mut clock = Clock::read(zone);
+    clock.now = now;
+    clock
+}
 
 /// Some sessions as the daemon would fold them.
 pub fn some_sessions() -> Vec<Session> {
@@ -244,6 +252,7 @@ impl Fake {
             self_test: SelfTest::default(),
             journal: Vec::new(),
             verdict: healthy(),
+            now: CLOCK,
             measured: Vec::new(),
             tried: None,
             ended: Vec::new(),
@@ -419,7 +428,7 @@ impl State {
             dhcp_dns: self.dhcp_dns.clone(),
             internet_state: self.internet_state.clone(),
             conntrack: (318, 262_144),
-            clock: Clock::default(),
+            clock: clock(&self.settings.system.timezone, self.now),
             uptime_seconds: 4000,
             needs_mending: false,
             throughput: self.sessions.first().map(|one| one.samples.clone()).unwrap_or_default(),
