@@ -50,11 +50,9 @@ mod tests {
 
     #[test]
     fn what_would_have_an_effect_is_refused_beside_its_key() {
-        for (key, value) in [("helpers.sane", "true")] {
-            let mut settings = router();
-            set(&mut settings, key, value).unwrap();
-            assert_eq!(refused(&settings), [key]);
-        }
+        let mut settings = router();
+        set(&mut settings, "helpers.sane", "true").unwrap();
+        assert_eq!(refused(&settings), ["helpers.sane"]);
     }
 
     #[test]
