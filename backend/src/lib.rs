@@ -29,5 +29,7 @@ pub mod selftest;
 pub mod services;
 pub mod sessions;
 pub mod settings;
+pub mod sides;
 pub mod store;
 pub mod tools;
+pub mod uci;

@@ -273,6 +273,7 @@ impl<K: Kernel> Server<K> {
             Request::Status => {
                 let mut status = self.appliance.status().await;
                 status.notices.extend(self.logins.notices());
+                status.notices.extend(self.listeners.lock().await.notices());
                 Ok(Response::Status(Box::new(status)))
             }
             Request::Sessions { filter } => {
