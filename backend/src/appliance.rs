@@ -120,6 +120,8 @@ pub struct Appliance<K> {
     state: Mutex<State>,
     /// The fingerprint of our table as we loaded it last; none: there shall be none.
     loaded: std::sync::Mutex<Option<u64>>,
+    /// Whether the table that we loaded last is a companion's; none: not known, or there shall be none.
+    stands: std::sync::Mutex<Option<bool>>,
     /// Since our last commit the log has said that somebody else changed what is ours.
     told: AtomicBool,
     /// The settings in force, for whoever only reads: a change may take seconds, a page must not wait for it.
@@ -216,6 +218,7 @@ impl<K: Kernel> Appliance<K> {
             started: Instant::now(),
             state: Mutex::new(state),
             loaded: std::sync::Mutex::default(),
+            stands: std::sync::Mutex::default(),
             told: AtomicBool::default(),
             in_force,
             watched: Mutex::default(),
@@ -282,6 +285,14 @@ impl<K: Kernel> Appliance<K> {
 
     fn loaded(&self) -> Option<u64> {
         *self.loaded.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn stands(&self) -> Option<bool> {
+        *self.stands.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn set_stands(&self, beside: Option<bool>) {
+        *self.stands.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = beside;
     }
 
     fn set_loaded(&self, fingerprint: Option<u64>) {

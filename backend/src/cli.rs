@@ -1,6 +1,7 @@
 //! The command line: verbs in, one call through the door, words or JSON out.
 
 mod backup;
+mod beside;
 mod diagnosis;
 mod journal;
 pub mod selftest;
@@ -60,6 +61,9 @@ postern: administration and firewall of a home router
                                      the settings with their secrets, encrypted with a password of your choice
   postern restore FILE --password-stdin [--dry-run]
                                      replace the settings by those of a backup
+  postern sides                      which devices seem to be the two sides, beside another firewall
+  postern import uci [DIR] [--dry-run]
+                                     take over OpenWrt's configuration (DIR: /etc/config)
   postern restart                    start Postern again; its rules stay in force meanwhile
   postern reset --yes                back to the factory state: settings, account, history and journal are deleted
   postern claim --password-stdin     take a new box: set its first password
@@ -132,6 +136,10 @@ pub enum Verb {
     FollowJournal(JournalFilter),
     /// An answer that goes into a file.
     Save(PathBuf, Request),
+    /// OpenWrt's configuration in this folder; true: only what would change.
+    Uci(PathBuf, bool),
+    /// What seem to be the two sides beside another firewall.
+    Sides,
     /// Anything else: the answer shows itself.
     Plain(Request),
 }
@@ -308,6 +316,9 @@ fn command(typed: Typed) -> Result<Command, Usage> {
                 "name one file, and give its password on standard input: postern {verb} FILE --password-stdin"
             )));
         }
+        ("import", [what]) if what == "uci" => Verb::Uci(beside::UCI.into(), typed.dry),
+        ("import", [what, folder]) if what == "uci" => Verb::Uci(folder.into(), typed.dry),
+        ("sides", []) => Verb::Sides,
         ("import", [file]) => {
             Verb::Plain(Request::Import { text: document(file)?, dry: typed.dry, base_revision: None })
         }
@@ -430,6 +441,8 @@ fn password_from_stdin() -> Result<String, Usage> {
 pub async fn ask(door: &Path, json: bool, verb: Verb) -> Result<(), String> {
     let request = match &verb {
         Verb::Follow(filter) => return follow(door, json, filter).await,
+        Verb::Uci(folder, dry) => return beside::import(door, json, folder, *dry).await,
+        Verb::Sides => return beside::sides(json).map(|text| print!("{text}")),
         Verb::Try(tool, target) => return tools::run(door, json, *tool, target).await,
         Verb::FollowJournal(filter) => return journal::follow(door, json, filter).await,
         Verb::Get(_) => Request::Settings,

@@ -30,5 +30,7 @@ pub mod selftest;
 pub mod services;
 pub mod sessions;
 pub mod settings;
+pub mod sides;
 pub mod store;
 pub mod tools;
+pub mod uci;

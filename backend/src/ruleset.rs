@@ -78,6 +78,16 @@ impl Ruleset {
     }
 }
 
+impl Ruleset {
+    /// The same for a kernel that may hold the table of another role: in that one transaction the chains go that only the other
+    /// has, whether they are there or not. A `forward` that drops by its policy would close a companion's box.
+    pub fn from_another_role(self) -> Self {
+        let Some(about) = &self.about else { return self };
+        let standing = if beside_others(Some(about)) { Standing::Companion } else { Standing::Router };
+        Self { text: table::without_chains_of_others(standing) + &self.text, ..self }
+    }
+}
+
 impl fmt::Display for Ruleset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

@@ -89,14 +89,14 @@ pub async fn serve(
                     acceptor.inspect_err(|e| log::warning(&format!("HTTPS cannot be served: {e}"))).ok()
                 });
                 // What cannot be served is not led to: plain HTTP goes on, so that the owner is not locked out.
-                let secure = new.https.filter(|_| tls.is_some()).map(|https| https.port);
+                let secure = new.https.filter(|_| tls.is_some()).map(|https| https.ports).unwrap_or_default();
                 // Dropping an accept loop between two accepts loses no connection: see `accept`.
                 accepting.shutdown().await;
-                https.store(secure.unwrap_or(0), Ordering::Relaxed);
+                https.store(secure.first().copied().unwrap_or(0), Ordering::Relaxed);
                 for listener in new.listeners {
                     match adopt(listener) {
                         Ok((listener, port)) => {
-                            let tls = tls.clone().filter(|_| secure == Some(port));
+                            let tls = tls.clone().filter(|_| secure.contains(&port));
                             accepting.spawn(accept(listener, Host { tls, ..host.clone() }));
                         }
                         Err(e) => log::warning(&format!("a listener could not be used: {e}")),

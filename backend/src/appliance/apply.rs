@@ -238,7 +238,12 @@ impl<K: Kernel> Appliance<K> {
     /// As [`Self::commit`], and returns what was seen after it with these flows. The outer error: the rules are not
     /// loaded; the inner one: they are, but could not be read back.
     async fn load(&self, rules: &Ruleset, flows: &[FlowMatch]) -> Result<Result<Observation, Error>, Error> {
-        self.kernel.load(rules, Load::Commit).await?;
+        let beside = rules.about().map(|about| ruleset::beside_others(Some(about)));
+        // A swap of one role refills chains and deletes none. What a daemon finds at its start may be of another.
+        let moves = beside.is_some() && self.stands() != beside;
+        let rules = if moves { rules.clone().from_another_role() } else { rules.clone() };
+        self.kernel.load(&rules, Load::Commit).await?;
+        self.set_stands(beside);
         self.told.store(false, Relaxed);
         let seen = self.kernel.observe(flows).await;
         let table = seen.as_ref().ok().map(|seen| &seen.table).filter(|table| table.present);

@@ -111,7 +111,7 @@ fn real_port(port: &Port) -> String {
 fn in_words(status: &Status) -> String {
     let mut text = String::new();
     let role = match status.role {
-        Role::Unset => "none yet: set role=router with its ports",
+        Role::Unset => "none yet: set role=router with its ports, or role=companion (postern sides)",
         Role::Router => "router",
         Role::Companion => "companion",
     };

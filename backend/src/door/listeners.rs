@@ -14,10 +14,20 @@ const BACKLOG: i32 = 128;
 /// The open listeners, by address.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
-    open: BTreeMap<SocketAddr, TcpListener>,
+    open: BTreeMap<SocketAddr, Open>,
     /// Those that could not be opened, and were complained about.
     refused: BTreeSet<SocketAddr>,
 }
+
+/// A listener, and where it is: elsewhere than wanted if another program has the port.
+#[derive(Debug)]
+struct Open {
+    at: SocketAddr,
+    listener: TcpListener,
+}
+
+/// The ports of a web page, and those that are taken in their place where another program has them: LuCI, as a rule.
+const BESIDE: [(u16, u16); 2] = [(80, 8080), (443, 8443)];
 
 impl Listeners {
     /// Opens what is new, closes what is no longer wanted, and keeps the rest open without a gap. True: something is
@@ -31,11 +41,11 @@ impl Listeners {
             if self.open.contains_key(&address) {
                 continue;
             }
-            match open(address) {
-                Ok(listener) => {
-                    log::info(&format!("the admin page listens at {address}"));
+            match open_or_beside(address) {
+                Ok(opened) => {
+                    log::info(&format!("the admin page listens at {}", opened.at));
                     self.refused.remove(&address);
-                    self.open.insert(address, listener);
+                    self.open.insert(address, opened);
                     changed = true;
                 }
                 // Said once: it is tried again every second.
@@ -50,16 +60,48 @@ impl Listeners {
 
     /// The open ones.
     pub(super) fn each(&self) -> (Vec<SocketAddr>, Vec<&TcpListener>) {
-        self.open.iter().map(|(address, listener)| (*address, listener)).unzip()
+        self.open.values().map(|open| (open.at, &open.listener)).unzip()
+    }
+
+    /// Which ports are open where `wanted` was meant.
+    pub(super) fn in_place_of(&self, wanted: u16) -> BTreeSet<u16> {
+        let meant = self.open.iter().filter(|(address, _)| address.port() == wanted);
+        meant.map(|(_, open)| open.at.port()).collect()
+    }
+
+    /// What the owner should know of where the page is.
+    pub(super) fn notices(&self) -> Vec<String> {
+        let moved = self.open.iter().filter(|(wanted, open)| **wanted != open.at);
+        let say = |(wanted, open): (&SocketAddr, &Open)| {
+            format!(
+                "Port {} of {} is another program\u{2019}s: the admin page is at {}.",
+                wanted.port(),
+                wanted.ip(),
+                open.at
+            )
+        };
+        moved.map(say).collect()
     }
 
     /// Copies of the open ones' descriptors.
     pub(super) fn copies(&self) -> std::io::Result<(Vec<SocketAddr>, Vec<TcpListener>)> {
         let mut sockets = Vec::new();
-        for listener in self.open.values() {
-            sockets.push(listener.try_clone()?);
+        for open in self.open.values() {
+            sockets.push(open.listener.try_clone()?);
         }
-        Ok((self.open.keys().copied().collect(), sockets))
+        Ok((self.open.values().map(|open| open.at).collect(), sockets))
+    }
+}
+
+fn open_or_beside(wanted: SocketAddr) -> std::io::Result<Open> {
+    let beside = BESIDE.iter().find(|(port, _)| *port == wanted.port());
+    match (open(wanted), beside) {
+        (Err(error), Some((_, beside))) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            let mut at = wanted;
+            at.set_port(*beside);
+            open(at).map(|listener| Open { at, listener })
+        }
+        (opened, _) => opened.map(|listener| Open { at: wanted, listener }),
     }
 }
 

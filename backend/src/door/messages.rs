@@ -1,5 +1,6 @@
 //! What is said through the door. Typed and small; whatever does not parse ends the connection.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -358,11 +359,11 @@ pub enum Response {
     },
 }
 
-/// The listeners on this port speak TLS with this certificate, and all others lead to it.
+/// The listeners on these ports speak TLS with this certificate, and all others lead to the first of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Https {
-    /// `access.https_port`.
-    pub port: u16,
+    /// `access.https_port`, or what was taken in its place. Never empty.
+    pub ports: BTreeSet<u16>,
     /// With its key.
     pub certificate: Certificate,
 }

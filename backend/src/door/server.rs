@@ -283,6 +283,7 @@ impl<K: Kernel> Server<K> {
                 let mut status = self.appliance.status().await;
                 status.fingerprint = self.certificate().await.map(|it| it.fingerprint());
                 status.notices.extend(self.logins.notices());
+                status.notices.extend(self.listeners.lock().await.notices());
                 Ok(Response::Status(Box::new(status)))
             }
             Request::Sessions { filter } => {
@@ -459,11 +460,12 @@ impl<K: Kernel> Server<K> {
     /// None: HTTPS is off, or has no certificate. Then plain HTTP goes on, so that the owner is not locked out.
     async fn https(&self) -> Option<Https> {
         let (_, settings) = self.appliance.settings();
-        let port = settings.access.https_port.number();
-        match settings.access.https {
-            true => Some(Https { port, certificate: self.certificate().await? }),
-            false => None,
+        if !settings.access.https {
+            return None;
         }
+        let ports = self.listeners.lock().await.in_place_of(settings.access.https_port.number());
+        // Nothing listens there yet: what is told must be true.
+        (!ports.is_empty()).then_some(Https { ports, certificate: self.certificate().await? })
     }
 }
 

@@ -84,7 +84,6 @@ fn text() -> String {
             && !line.contains("@forward_")
             && !line.starts_with("flush set ")
             && !line.starts_with("flush map ")
-            && !line.starts_with("delete chain ")
         {
             text.push_str(line);
             text.push('\n');

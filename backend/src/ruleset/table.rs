@@ -251,6 +251,15 @@ impl Display for Chain {
     }
 }
 
+/// Takes away the chains that do not stand in `standing`. Declared first, without their hooks, so that they can be deleted whether
+/// they are there or not; their rules must be gone before.
+pub(super) fn without_chains_of_others(standing: Standing) -> String {
+    let others = || Chain::ALL.into_iter().filter(|chain| !chain.stands(standing));
+    let declared: String = others().map(|chain| format!("\tchain {chain} {{\n\t}}\n")).collect();
+    let deleted: String = others().map(|chain| format!("delete chain inet postern {chain}\n")).collect();
+    format!("table inet postern {{\n{declared}}}\nflush table inet postern\n{deleted}\n")
+}
+
 /// The named counters: unlike a rule's own, they go on counting when the rules are swapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counter {
@@ -460,18 +469,14 @@ impl Table {
         self.learnt.iter().try_for_each(|one| write!(text, "{one}"))?;
         self.declared.iter().try_for_each(|one| text.write_str(one))?;
         self.permanent.iter().try_for_each(|one| text.write_str(&one.declared()))?;
-        for chain in Chain::ALL {
+        for chain in Chain::ALL.into_iter().filter(|chain| chain.stands(self.standing)) {
             writeln!(text, "\tchain {chain} {{")?;
-            // One that must go is declared without its hook, so that it can be deleted whether it is there or not.
-            if let Some(hook) = chain.hook().filter(|_| chain.stands(self.standing)) {
+            if let Some(hook) = chain.hook() {
                 writeln!(text, "\t\t{hook}")?;
             }
             writeln!(text, "\t}}")?;
         }
         writeln!(text, "}}\n\nflush table inet postern")?;
-        for chain in Chain::ALL.into_iter().filter(|chain| !chain.stands(self.standing)) {
-            writeln!(text, "delete chain inet postern {chain}")?;
-        }
         self.forgotten.iter().try_for_each(|one| writeln!(text, "{}", one.flush()))?;
         self.permanent.iter().try_for_each(|one| text.write_str(&one.filled()))?;
         writeln!(text, "\ntable inet postern {{")?;
