@@ -612,6 +612,11 @@ impl<K: Kernel> Appliance<K> {
         &self.journal
     }
 
+    /// The settings in force, with their revision; a new value whenever some come into force.
+    pub fn in_force(&self) -> watch::Receiver<(i64, Settings)> {
+        self.in_force.subscribe()
+    }
+
     /// Where the admin page shall listen; a new value whenever that changes.
     pub fn admin_addresses(&self) -> watch::Receiver<Vec<SocketAddr>> {
         self.admin.subscribe()

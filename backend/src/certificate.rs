@@ -9,7 +9,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use base64ct::{Base64, Encoding};
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SerialNumber, date_time_ymd};
+use ring::rand::SecureRandom;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
@@ -159,6 +160,12 @@ impl Kept {
         // From before any clock that was never set, to the last year that every client can read (RFC 5280, 4.1.2.5).
         params.not_before = date_time_ymd(1970, 1, 1);
         params.not_after = date_time_ymd(2049, 12, 31);
+        // Browsers refuse a second certificate of one issuer with a number that they have seen (RFC 5280, 4.1.2.2), without a way past.
+        let mut serial = [0; 16];
+        ring::rand::SystemRandom::new().fill(&mut serial).map_err(|_| rcgen::Error::RingUnspecified)?;
+        // Positive, and no shorter for it.
+        serial[0] = serial[0] & 0x7f | 0x40;
+        params.serial_number = Some(SerialNumber::from_slice(&serial));
         let certificate = Base64::encode_string(params.self_signed(&key)?.der());
         certificates.insert(0, Signed { names: names.to_vec(), certificate });
         certificates.truncate(KEPT);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::{Form, Host, Lab, PASSWORD, Postern, ROUTER_SETTINGS, wait};
+use lab::{Form, Host, Kind, Lab, PASSWORD, Postern, ROUTER_SETTINGS, Visitor, wait};
 
 const ACCESS: &str = "/system/access";
 const CERTIFICATE: &str = "/run/router.pem";
@@ -18,13 +18,14 @@ fn router(lab: &Lab, environment: &[(&str, &str)]) -> Postern {
 }
 
 /// Ticks HTTPS as the owner does, over plain HTTP.
-fn tick_https(lab: &Lab, postern: &Postern) {
+fn tick_https(lab: &Lab, postern: &Postern) -> Visitor {
     let mut owner = postern.visitor(lab, "laptop1");
     let login = owner.form("/login", "password").fill("password", PASSWORD);
     assert_eq!(owner.submit("/login", &login).status, 303);
     let form = owner.form(ACCESS, "access.https").tick("access.https", true);
     let answer = owner.submit(ACCESS, &form);
     assert_eq!((answer.status, answer.header("location")), (303, Some(ACCESS)), "{}", answer.body);
+    owner
 }
 
 /// Head and body of what a browser with these cookies is told.
@@ -51,7 +52,7 @@ fn the_owner_switches_https_on_and_meets_the_certificate_that_was_shown_to_him()
     let before = postern.json(&["status"])["fingerprint"].as_str().expect("a fingerprint").to_owned();
     assert!(postern.ok(&["status"]).contains(&before), "the words tell it too");
     assert!(!openssl(&laptop, &[]).ok(), "HTTPS answers though it is off");
-    tick_https(&lab, &postern);
+    drop(tick_https(&lab, &postern));
 
     // Plain HTTP leads there, and shows nothing.
     let led = wait::until(wait::SOON, || Some(visitor.get("/login")).filter(|answer| answer.status == 303));
@@ -114,12 +115,45 @@ fn https_that_nobody_could_use_goes_off_again() {
     let lab = Lab::new();
     let postern = router(&lab, &[("POSTERN_TRIAL_SECONDS", "4")]);
     let mut visitor = postern.visitor(&lab, "laptop2");
-    tick_https(&lab, &postern);
+    drop(tick_https(&lab, &postern));
     let led = wait::until(wait::SOON, || (visitor.get("/login").status == 303).then_some(()));
     assert!(led.is_some(), "plain HTTP still shows the pages");
     let back = wait::until(Duration::from_secs(20), || (visitor.get("/login").status == 200).then_some(()));
     assert!(back.is_some(), "the owner stays locked out");
     assert_eq!(postern.ok(&["get", "access.https"]).trim(), "false");
+}
+
+#[test]
+fn https_whose_port_another_program_has_confirms_nothing_and_goes_off_again() {
+    let lab = Lab::new();
+    let postern = router(&lab, &[("POSTERN_TRIAL_SECONDS", "6")]);
+    let taken = lab.router().echo(&[Kind::Tcp(443), Kind::Tcp(8443)]);
+    let mut owner = tick_https(&lab, &postern);
+    // The owner goes on, with his login, on new connections.
+    assert_eq!(owner.get("/").status, 200, "plain HTTP leads to a port that is another program's");
+    assert!(!postern.json(&["status"])["trial"].is_null(), "plain HTTP has confirmed HTTPS");
+    let back = wait::until(Duration::from_secs(20), || {
+        owner.get("/");
+        (postern.ok(&["get", "access.https"]).trim() == "false").then_some(())
+    });
+    assert!(back.is_some(), "HTTPS stays on though nobody can use it");
+    drop(taken);
+}
+
+#[test]
+fn ports_that_change_places_are_followed_at_once() {
+    let lab = Lab::new();
+    let postern = router(&lab, &[]);
+    postern.set(&["access.https=true"]);
+    postern.ok(&["confirm"]);
+    let laptop = lab.host("laptop1");
+    let speaks = |port: &str| {
+        laptop.run(&["curl", "-sk", "-o", "/dev/null", &format!("https://192.168.1.1:{port}/login")]).ok()
+    };
+    assert!(wait::until(wait::SOON, || speaks("443").then_some(())).is_some() && !speaks("80"));
+    postern.set(&["access.port=443", "access.https_port=80"]);
+    assert!(wait::until(wait::SOON, || (speaks("80") && !speaks("443")).then_some(())).is_some());
+    postern.ok(&["confirm"]);
 }
 
 #[test]
@@ -139,6 +173,14 @@ fn who_is_silent_or_speaks_no_tls_keeps_no_one_out() {
             laptop.spawn(&["bash", "-c", &format!("exec 3<>/dev/tcp/192.168.1.1/443; {says} >&3")])
         })
         .collect();
-    assert!(openssl(&other, &[]).ok(), "another visitor is kept out");
+    let established = || {
+        let lines = lab.router().ok(&["ss", "-Htn", "state", "established", "sport = :443"]);
+        (lines.lines().count() >= 16).then_some(())
+    };
+    assert!(wait::until(wait::SOON, established).is_some(), "nobody holds anything, so it proves nothing");
+    // Sooner than the first of them is given up.
+    let answer =
+        other.run(&["curl", "-sk", "--max-time", "4", "-o", "/dev/null", "https://192.168.1.1/login"]);
+    assert!(answer.ok(), "another visitor is kept out: {}", answer.err);
     drop(held);
 }

@@ -17,7 +17,7 @@ use tower_sessions::Session;
 
 use crate::error::Problem;
 use crate::form::{Fields, parse};
-use crate::login::Login;
+use crate::login::{self, Login};
 use crate::pages::{backup, passthrough};
 use crate::serve::Peer;
 use crate::{App, view};
@@ -119,7 +119,7 @@ const HOST_ONLY: &str = "__Host-";
 /// Over HTTPS every cookie of ours is called `__Host-…` and is Secure; inside, its name is the plain one. A cookie that was
 /// planted over plain HTTP has another name and is not seen.
 pub async fn cookies(mut request: Request, next: Next) -> Response {
-    if !request.extensions().get::<Peer>().is_some_and(|peer| peer.secure) {
+    if !login::is_secure(request.extensions()) {
         return next.run(request).await;
     }
     let given = request.headers().get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
@@ -211,11 +211,11 @@ pub async fn forms(State(app): State<App>, session: Session, request: Request, n
 
 async fn verified(app: &App, session: &Session, parts: &Parts, body: Body) -> Result<Fields, Problem> {
     let headers = &parts.headers;
-    let secure = parts.extensions.get::<Peer>().is_some_and(|peer| peer.secure);
+    let secure = login::is_secure(&parts.extensions);
     if !same_origin(headers, secure) || !is_form(headers) {
         return Err(Problem::Foreign);
     }
-    let login = Login::of(session).await;
+    let login = Login::of(session, &parts.extensions).await;
     let path = parts.uri.path();
     let longest = match login.is_some() {
         true if path.starts_with(backup::HERE) => MAX_DOCUMENT,

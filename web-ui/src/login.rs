@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::Method;
 use axum::http::request::Parts;
+use axum::http::{Extensions, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use postern::door::messages::{
@@ -37,17 +37,25 @@ pub struct Login {
     pub ticket: String,
     /// The token that every form of this login carries.
     pub token: String,
+    /// Begun by HTTPS. A cookie that went over the network in the clear opens nothing there.
+    secure: bool,
 }
 
 impl Login {
-    /// The login behind a cookie, if it is alive here.
-    pub async fn of(session: &Session) -> Option<Self> {
-        session.get(LOGIN).await.ok().flatten()
+    /// The login behind a cookie, if it is alive here and was begun as this request came.
+    pub async fn of(session: &Session, request: &Extensions) -> Option<Self> {
+        let login: Option<Self> = session.get(LOGIN).await.ok().flatten();
+        login.filter(|login| login.secure == is_secure(request))
     }
 
     /// Begins a login with a fresh cookie, whatever the browser had sent.
-    pub async fn begin(session: &Session, ticket: String, flash: Option<String>) -> Result<(), Problem> {
-        let login = Self { ticket, token: view::random_hex::<32>() };
+    pub async fn begin(
+        session: &Session,
+        ticket: String,
+        secure: bool,
+        flash: Option<String>,
+    ) -> Result<(), Problem> {
+        let login = Self { ticket, token: view::random_hex::<32>(), secure };
         let begun = async {
             session.clear().await;
             session.cycle_id().await?;
@@ -58,6 +66,11 @@ impl Login {
         };
         begun.await.map_err(|e| Problem::Bug(format!("the login could not be kept: {e}")))
     }
+}
+
+/// Whether a request came by HTTPS.
+pub fn is_secure(request: &Extensions) -> bool {
+    request.get::<Peer>().is_some_and(|peer| peer.secure)
 }
 
 /// Where a request comes from, for the daemon's journal and its login delay.
@@ -152,7 +165,7 @@ impl Admin {
 
     /// Goes on under a new cookie and says this on the next page; whoever has the old cookie has nothing.
     pub async fn renew(&self, message: String) -> Result<(), Problem> {
-        Login::begin(&self.session, self.login.ticket.clone(), Some(message)).await
+        Login::begin(&self.session, self.login.ticket.clone(), self.login.secure, Some(message)).await
     }
 
     /// Ends the login here; the daemon has been told.
@@ -192,7 +205,7 @@ async fn end(session: &Session) {
 /// Lets only a live login pass, and asks the daemon whether it is one.
 pub async fn inside(State(app): State<App>, session: Session, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let Some(login) = Login::of(&session).await else {
+    let Some(login) = Login::of(&session, &parts.extensions).await else {
         return outside(&parts);
     };
     let admin = match admin(&app, &session, login, &parts).await {
@@ -246,7 +259,9 @@ async fn admin(app: &App, session: &Session, login: Login, parts: &Parts) -> Res
 }
 
 /// The owner has reached us, by a listener of the daemon's, on a connection made after the new settings came into
-/// force: they did not lock him out.
+/// force, and by HTTPS if they want that: they did not lock him out.
 fn proves_the_new_path(trial: &Trial, peer: &Peer) -> bool {
-    peer.handed_over && peer.since.elapsed().as_millis() < u128::from(trial.age_ms)
+    peer.handed_over
+        && peer.secure == trial.https
+        && peer.since.elapsed().as_millis() < u128::from(trial.age_ms)
 }

@@ -87,6 +87,8 @@ pub struct Trial {
     pub age_ms: u64,
     /// Seconds left.
     pub seconds_left: u32,
+    /// The page is by HTTPS in them: only who has come by it shows that the owner is not locked out.
+    pub https: bool,
 }
 
 /// Our table in the kernel.
@@ -248,6 +250,7 @@ impl<K: Kernel> Appliance<K> {
                 revision: trial.revision,
                 age_ms: trial.since.elapsed().as_millis() as u64,
                 seconds_left: trial_time.saturating_sub(trial.since.elapsed()).as_secs() as u32,
+                https: state.settings.access.https,
             }),
             passthrough: truth.protocols(),
             helpers: truth.helpers(),

@@ -30,6 +30,14 @@ fn names(all: &[&str]) -> Vec<String> {
     all.iter().map(|&name| name.to_owned()).collect()
 }
 
+/// The serial number: 16 bytes after the version (RFC 5280, 4.1).
+fn serial(certificate: &Certificate) -> [u8; 16] {
+    let (der, _) = certificate.der().unwrap();
+    let start = [0xa0, 3, 2, 1, 2, 2, 16];
+    let at = der.windows(start.len()).position(|bytes| bytes == start).expect("a version and a number");
+    der[at + start.len()..][..16].try_into().unwrap()
+}
+
 #[tokio::test]
 async fn the_key_outlives_the_daemon_and_its_file_is_nobody_elses() {
     let state = scratch();
@@ -52,6 +60,7 @@ async fn another_address_gets_another_certificate_with_the_same_key_and_finds_th
     let there = certificates.certificate(&names(&["192.168.7.1"])).await.unwrap();
     assert_eq!(here.key, there.key);
     assert_ne!(here.fingerprint(), there.fingerprint());
+    assert_ne!(serial(&here), serial(&there), "a browser would refuse the second one");
     assert_eq!(certificates.certificate(&names(&["192.168.1.1"])).await.unwrap(), here);
     for n in 0..10 {
         certificates.certificate(&names(&[&format!("10.0.0.{n}")])).await.unwrap();

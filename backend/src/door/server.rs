@@ -177,17 +177,25 @@ impl<K: Kernel> Server<K> {
     async fn hand_over(&self, mut stream: UnixStream) -> Result<(), FrameError> {
         let mut listening = self.listening.subscribe();
         let mut renamed = self.certificates.renamed();
+        // Two ports that change places listen where they did, and mean something else.
+        let mut in_force = self.appliance.in_force();
+        let mut told = None;
         loop {
-            listening.borrow_and_update();
+            let count = *listening.borrow_and_update();
             renamed.borrow_and_update();
-            // Copies: a web process that does not read must not hold up the others.
-            let (addresses, sockets) = self.listeners.lock().await.copies()?;
-            let sockets: Vec<&std::net::TcpListener> = sockets.iter().collect();
+            in_force.borrow_and_update();
             let https = self.https().await;
-            descriptors::send(&mut stream, &Response::Listeners { addresses, https }, &sockets).await?;
+            if told.as_ref() != Some(&(count, https.clone())) {
+                // Copies: a web process that does not read must not hold up the others.
+                let (addresses, sockets) = self.listeners.lock().await.copies()?;
+                let sockets: Vec<&std::net::TcpListener> = sockets.iter().collect();
+                told = Some((count, https.clone()));
+                descriptors::send(&mut stream, &Response::Listeners { addresses, https }, &sockets).await?;
+            }
             tokio::select! {
                 changed = listening.changed() => if changed.is_err() { return Ok(()) },
                 changed = renamed.changed() => if changed.is_err() { return Ok(()) },
+                changed = in_force.changed() => if changed.is_err() { return Ok(()) },
                 // The web process has nothing to say here: whatever is readable is its end.
                 _ = stream.readable() => return Ok(()),
             }

@@ -79,8 +79,8 @@ pub async fn save(
     let request = Ask::Claim { code, password: login::password(&form.password) };
     match login::ticket(&*app.daemon, login::source(&parts), request).await {
         Ok(ticket) => {
-            Login::begin(&session, ticket, Some("This router is yours now. Keep the password safe.".into()))
-                .await?;
+            let said = "This router is yours now. Keep the password safe.".to_owned();
+            Login::begin(&session, ticket, login::is_secure(&parts.extensions), Some(said)).await?;
             Ok(see_other("/"))
         }
         Err(Problem::Refused(refusal)) => match refusal.kind {

@@ -5,7 +5,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::header::RETRY_AFTER;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use postern::door::messages::{Greeting, RefusalKind, Request as Ask};
 use postern::settings::FieldError;
@@ -40,20 +40,15 @@ pub struct LoginForm {
 pub struct Nothing {}
 
 /// The form; on an unclaimed box the way to the claim.
-pub async fn show(
-    Extension(greeting): Extension<Greeting>,
-    session: Session,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
+pub async fn show(Extension(greeting): Extension<Greeting>, session: Session, parts: Parts) -> Response {
     if !greeting.claimed {
         return see_other("/claim");
     }
-    if Login::of(&session).await.is_some() {
+    if Login::of(&session, &parts.extensions).await.is_some() {
         return see_other("/");
     }
     // One of our own sentences: what the address says is never shown.
-    let said = match uri.query() {
+    let said = match parts.uri.query() {
         Some("why=ended") => format!(
             "You were logged out. A login ends after {} idle minutes, after 12 hours, and when Postern restarts.",
             greeting.idle_minutes
@@ -61,7 +56,7 @@ pub async fn show(
         Some("why=left") => "You are logged out.".to_owned(),
         _ => String::new(),
     };
-    page(StatusCode::OK, &headers, said, Errors::default())
+    page(StatusCode::OK, &parts.headers, said, Errors::default())
 }
 
 fn page(status: StatusCode, headers: &HeaderMap, said: String, errors: Errors) -> Response {
@@ -84,7 +79,7 @@ pub async fn save(
     let request = Ask::Login { password: login::password(&form.password) };
     let refusal = match login::ticket(&*app.daemon, login::source(&parts), request).await {
         Ok(ticket) => {
-            Login::begin(&session, ticket, None).await?;
+            Login::begin(&session, ticket, login::is_secure(&parts.extensions), None).await?;
             return Ok(see_other("/"));
         }
         Err(Problem::Refused(refusal)) => refusal,

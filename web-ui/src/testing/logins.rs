@@ -141,12 +141,32 @@ async fn without_the_daemon_every_page_says_so_and_keeps_its_looks() {
 
 /// A browser, logged in over a connection that is so old, with settings on trial for two seconds.
 async fn on_trial(connected: Duration, handed_over: bool) -> Browser {
+    on_trial_with(connected, handed_over, false).await
+}
+
+async fn on_trial_with(connected: Duration, handed_over: bool, https: bool) -> Browser {
     let mut browser = Browser::logged_in().await;
-    browser.daemon.state().trial = Some(Trial { revision: 7, age_ms: 2000, seconds_left: 88 });
+    browser.daemon.state().trial = Some(Trial { revision: 7, age_ms: 2000, seconds_left: 88, https });
     browser.peer.since = Instant::now() - connected;
     browser.peer.handed_over = handed_over;
     browser.open("/").await;
     browser
+}
+
+#[tokio::test]
+async fn plain_http_proves_nothing_while_https_is_on_trial() {
+    let mut browser = on_trial_with(Duration::from_secs(1), true, true).await;
+    assert_eq!(browser.daemon.state().confirmed, []);
+    assert!(browser.body.contains("on trial"), "{}", browser.body);
+    // Nor is the login of before one there: its cookie has gone over the network in the clear.
+    browser.peer.secure = true;
+    let value = browser.cookies["postern"].clone();
+    browser.cookies.insert("__Host-postern".into(), value);
+    browser.open("/").await;
+    assert_eq!(browser.path, "/login");
+    browser.send(browser.form("password").set("password", PASSWORD)).await;
+    assert_eq!((browser.path.as_str(), browser.status), ("/", StatusCode::OK));
+    assert_eq!(browser.daemon.state().confirmed, [Some(7)]);
 }
 
 #[tokio::test]
