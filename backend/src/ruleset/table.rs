@@ -197,9 +197,11 @@ impl Chain {
     pub(super) fn stands(self, standing: Standing) -> bool {
         match self {
             Self::Dstnat | Self::Input | Self::Forward | Self::Srcnat => standing == Standing::Router,
-            Self::CompanionDstnat | Self::CompanionBefore | Self::CompanionForward | Self::CompanionAfter => {
-                standing == Standing::Companion
-            }
+            Self::CompanionDstnat
+            | Self::CompanionBefore
+            | Self::CompanionForward
+            | Self::CompanionThrough
+            | Self::CompanionAfter => standing == Standing::Companion,
             _ => true,
         }
     }
@@ -250,7 +252,9 @@ pub(super) fn without_chains_of_others(standing: Standing) -> String {
     let others = || Chain::ALL.into_iter().filter(|chain| !chain.stands(standing));
     let declared: String = others().map(|chain| format!("\tchain {chain} {{\n\t}}\n")).collect();
     let deleted: String = others().map(|chain| format!("delete chain inet postern {chain}\n")).collect();
-    format!("table inet postern {{\n{declared}}}\nflush table inet postern\n{deleted}\n")
+    // The comment of a table is that of whoever makes it first.
+    let comment = format!("\tcomment \"postern schema {SCHEMA}\"\n");
+    format!("table inet postern {{\n{comment}{declared}}}\nflush table inet postern\n{deleted}\n")
 }
 
 /// The named counters: unlike a rule's own, they go on counting when the rules are swapped.
