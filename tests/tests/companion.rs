@@ -1,6 +1,8 @@
 //! Role companion: VPN passthrough beside another firewall, whose rules are the same before and after; and what is said where
 //! those rules keep it from working.
 
+#[path = "companion/beside.rs"]
+mod beside;
 #[path = "companion/defeats.rs"]
 mod defeats;
 #[path = "companion/firewalls.rs"]

@@ -202,9 +202,11 @@ impl Chain {
             Self::Dstnat | Self::Input | Self::Forward | Self::Answers | Self::Srcnat => {
                 standing == Standing::Router
             }
-            Self::CompanionDstnat | Self::CompanionBefore | Self::CompanionForward | Self::CompanionAfter => {
-                standing == Standing::Companion
-            }
+            Self::CompanionDstnat
+            | Self::CompanionBefore
+            | Self::CompanionForward
+            | Self::CompanionThrough
+            | Self::CompanionAfter => standing == Standing::Companion,
             _ => true,
         }
     }
@@ -257,7 +259,9 @@ pub(super) fn without_chains_of_others(standing: Standing) -> String {
     let others = || Chain::ALL.into_iter().filter(|chain| !chain.stands(standing));
     let declared: String = others().map(|chain| format!("\tchain {chain} {{\n\t}}\n")).collect();
     let deleted: String = others().map(|chain| format!("delete chain inet postern {chain}\n")).collect();
-    format!("table inet postern {{\n{declared}}}\nflush table inet postern\n{deleted}\n")
+    // The comment of a table is that of whoever makes it first.
+    let comment = format!("\tcomment \"postern schema {SCHEMA}\"\n");
+    format!("table inet postern {{\n{comment}{declared}}}\nflush table inet postern\n{deleted}\n")
 }
 
 /// The named counters: unlike a rule's own, they go on counting when the rules are swapped.
