@@ -145,8 +145,12 @@ async fn open(folders: &Folders, kernel: Linux) -> Result<(Store, Appliance<Linu
 async fn deny_unless_ours(state: &Path) {
     let kernel = Linux::new();
     // Beside another firewall that one stands, and what we had goes.
-    let rules = if beside_others(state) { ruleset::absent() } else { ruleset::deny(&Settings::default()) };
-    if !state.join(FILE).exists() || kernel.observe(&[]).await.is_ok_and(|seen| seen.table.present) {
+    let beside = beside_others(state);
+    let rules = if beside { ruleset::absent() } else { ruleset::deny(&Settings::default()) };
+    if !state.join(FILE).exists() {
+        return;
+    }
+    if !beside && kernel.observe(&[]).await.is_ok_and(|seen| seen.table.present) {
         return;
     }
     match kernel.load(&rules, Load::Commit).await {
@@ -165,6 +169,8 @@ pub async fn deny(state: &Path) -> Result<(), String> {
         None => return Ok(()),
         Some(Ok(settings)) if settings.role != Role::Router => return Ok(()),
         Some(Ok(settings)) => settings,
+        // Another firewall closes this box, or does not: that is its affair.
+        Some(Err(_)) if beside_others(state) => return Ok(()),
         Some(Err(error)) => {
             log::warning(&format!("{error}: nothing is forwarded until the daemon has looked"));
             Settings::default()

@@ -4,6 +4,7 @@
 //! The format is that of `/etc/config` (OpenWrt's `uci`): `config TYPE [NAME]`, then `option KEY VALUE` and `list KEY VALUE`, with
 //! quotes as in a shell.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use crate::settings::names::{IfName, InterfaceAddress, Label, Mac};
@@ -48,8 +49,9 @@ struct Section {
 }
 
 impl Section {
+    /// Of an option that is given twice, the last one counts.
     fn get(&self, key: &str) -> Option<&str> {
-        self.values.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+        self.values.iter().rfind(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
     /// Every word of an option that is a list, in either way of writing one.
@@ -62,15 +64,17 @@ impl Section {
         matches!(self.get(key), Some("1" | "on" | "true" | "yes" | "enabled"))
     }
 
-    /// As people know it.
-    fn title(&self) -> &str {
-        self.get("name").unwrap_or(if self.name.is_empty() { "without a name" } else { &self.name })
+    /// As people know it, and as a terminal may show it.
+    fn title(&self) -> String {
+        let title =
+            self.get("name").unwrap_or(if self.name.is_empty() { "without a name" } else { &self.name });
+        title.chars().filter(|letter| !letter.is_control()).take(64).collect()
     }
 }
 
 fn sections(text: &str) -> Vec<Section> {
     let mut all: Vec<Section> = Vec::new();
-    for line in text.lines() {
+    for line in lines(text) {
         let words = words(line);
         let word = |at: usize| words.get(at).cloned().unwrap_or_default();
         match (words.first().map(String::as_str), all.last_mut()) {
@@ -79,6 +83,26 @@ fn sections(text: &str) -> Vec<Section> {
             _ => {}
         }
     }
+    all
+}
+
+/// The lines of a file: a quote may hold line breaks, and what stands in it begins no section.
+fn lines(text: &str) -> Vec<&str> {
+    let (mut all, mut start, mut quote, mut comment) = (Vec::new(), 0, None, false);
+    for (at, letter) in text.char_indices() {
+        match (quote, letter) {
+            (Some(open), _) if letter == open => quote = None,
+            (Some(_), _) => {}
+            (None, '\n') => {
+                all.push(&text[start..at]);
+                (start, comment) = (at + 1, false);
+            }
+            (None, '#') => comment = true,
+            (None, '\'' | '"') if !comment => quote = Some(letter),
+            (None, _) => {}
+        }
+    }
+    all.push(&text[start..]);
     all
 }
 
@@ -109,16 +133,24 @@ fn words(line: &str) -> Vec<String> {
     all
 }
 
-/// The zone that is translated is the internet's, and who may forward to it the home.
+/// The zone that is translated, if there is only one: the internet's. A VPN's may be another, and nobody can guess which is which.
+fn outside(firewall: &[Section]) -> Option<&Section> {
+    let mut translated = firewall.iter().filter(|section| section.kind == "zone" && section.is_on("masq"));
+    translated.next().filter(|_| translated.next().is_none())
+}
+
+/// The zone that is translated is the internet's, and who may forward to it the home. None: it is not plain.
 pub fn sides(files: &Files<'_>) -> Option<Sides> {
     let (network, firewall) = (sections(files.network), sections(files.firewall));
     let zones = || firewall.iter().filter(|section| section.kind == "zone");
-    let outside = zones().find(|zone| zone.is_on("masq"))?;
+    let outside = outside(&firewall)?;
     let forwarding =
         |section: &&Section| section.kind == "forwarding" && section.get("dest") == outside.get("name");
     let inside = firewall.iter().filter(forwarding).filter_map(|section| section.get("src"));
     let inside = inside.filter_map(|name| zones().find(|zone| zone.get("name") == Some(name)));
-    let (local, address) = inside.filter_map(|zone| first_device(zone, &network)).next()?;
+    let mut homes = inside.filter_map(|zone| first_device(zone, &network));
+    // A network of guests goes to the internet too.
+    let (local, address) = homes.next().filter(|_| homes.next().is_none())?;
     let (internet, _) = first_device(outside, &network)?;
     Some(Sides { internet, local, address })
 }
@@ -173,8 +205,10 @@ pub fn read(files: &Files<'_>, now: &Settings) -> Read {
         read.host(host);
     }
     let firewall = sections(files.firewall);
+    let internet = outside(&firewall).and_then(|zone| zone.get("name"));
+    let mut names = BTreeSet::new();
     for redirect in firewall.iter().filter(|section| section.kind == "redirect") {
-        read.redirect(redirect);
+        read.redirect(redirect, internet, &mut names);
     }
     for helper in firewall.iter().filter(|section| section.kind == "zone").flat_map(|zone| zone.all("helper"))
     {
@@ -208,25 +242,47 @@ impl Read {
         self.settings.devices.push(Device { mac, name, address: Some(address) });
     }
 
-    fn redirect(&mut self, redirect: &Section) {
+    /// `internet`: the zone whose packets may be led. `names`: those of the forwards that these files have brought so far.
+    fn redirect(&mut self, redirect: &Section, internet: Option<&str>, names: &mut BTreeSet<String>) {
         const WHAT: &str = "Port forward";
+        // All that can be said here, or means nothing here. Whatever else there is narrows it as a rule.
+        const SAID: [&str; 12] = [
+            "name",
+            "target",
+            "src",
+            "src_dport",
+            "dest",
+            "dest_ip",
+            "dest_port",
+            "proto",
+            "enabled",
+            "reflection",
+            "reflection_src",
+            "reflection_zone",
+        ];
         if redirect.get("target").is_some_and(|target| target != "DNAT") {
             return self.without(WHAT, redirect, "only what leads to a device is one.");
         }
-        let narrows = ["src_ip", "src_mac", "src_port", "src_dip", "ipset", "mark", "start_time", "weekdays"];
-        if let Some(narrow) = narrows.iter().find(|key| redirect.get(key).is_some()) {
-            return self.without(
-                WHAT,
-                redirect,
-                &format!("\u{201c}{narrow}\u{201d} cannot be said here; it would be open to more."),
-            );
+        // What the home itself is led to (its DNS, say) must not be open to the internet.
+        if internet.is_none() || redirect.get("src") != internet {
+            return self.without(WHAT, redirect, "it is not for what comes from the internet.");
+        }
+        if let Some((other, _)) = redirect.values.iter().find(|(key, _)| !SAID.contains(&key.as_str())) {
+            let other: String = other.chars().filter(|letter| !letter.is_control()).take(32).collect();
+            let why = format!("\u{201c}{other}\u{201d} cannot be said here; it would be open to more.");
+            return self.without(WHAT, redirect, &why);
+        }
+        let known = |word: &str| ["tcp", "udp", "tcpudp"].contains(&word);
+        if let Some(other) = redirect.all("proto").find(|word| !known(word)) {
+            let other: String = other.chars().filter(char::is_ascii_alphanumeric).collect();
+            return self.without(WHAT, redirect, &format!("{other} is neither TCP nor UDP."));
         }
         let (Some(port), Some(to)) = (redirect.get("src_dport"), redirect.get("dest_ip")) else {
             return self.without(WHAT, redirect, "it has no port, or no device.");
         };
         let moved = redirect.get("dest_port").filter(|other| *other != port);
         let to = moved.map_or_else(|| to.to_owned(), |port| format!("{to}:{port}"));
-        let off = if redirect.get("enabled") == Some("0") { " (off)" } else { "" };
+        let off = if redirect.get("enabled").is_some() && !redirect.is_on("enabled") { " (off)" } else { "" };
         let protocols: Vec<&str> =
             redirect.all("proto").filter(|word| ["tcp", "udp"].contains(word)).collect();
         // fw4 takes TCP and UDP where nothing is said.
@@ -241,6 +297,10 @@ impl Read {
             let name = if protocols.len() > 1 { format!("{plain}-{protocol}") } else { plain };
             let key = format!("{}{name}", crate::settings::forwards::KEY);
             let words = format!("{protocol} {port} to {to}{off}");
+            if !names.insert(name) {
+                self.without(WHAT, redirect, "another one has the same name.");
+                continue;
+            }
             if let Err(wrong) = keys::set(&mut self.settings, &key, &words) {
                 self.without(WHAT, redirect, &wrong.message);
             }

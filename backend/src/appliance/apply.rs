@@ -260,7 +260,8 @@ impl<K: Kernel> Appliance<K> {
         }
         // What is forwarded beside another firewall is that one's affair.
         let beside = from.is_some_and(|from| from.role == Role::Companion)
-            || ruleset::beside_others(seen.table.about.as_deref());
+            || ruleset::beside_others(seen.table.about.as_deref())
+            || self.store.condition().companion;
         if beside {
             return self.commit(&ruleset::absent()).await.map_err(Failed::from);
         }

@@ -20,6 +20,7 @@ use crate::ruleset;
 use crate::services::Services;
 use crate::settings::names::IfName;
 use crate::settings::{Role, Settings};
+use crate::store;
 
 /// The file that decides, in the state directory.
 pub const MARK: &str = "reset";
@@ -107,8 +108,12 @@ pub async fn forget<K: Kernel>(kernel: &K, folders: &Folders) {
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
-    let beside =
-        kernel.observe(&[]).await.is_ok_and(|seen| ruleset::beside_others(seen.table.about.as_deref()));
+    // The table says it; but it may be gone, for others flush what they find.
+    let about = kernel.observe(&[]).await.ok().and_then(|seen| seen.table.about);
+    let beside = match about {
+        Some(about) => ruleset::beside_others(Some(&about)),
+        None => store::beside_others(&folders.state),
+    };
     // Beside another firewall the network is that one's, and whatever is forwarded.
     let closed = match beside {
         true => kernel.load(&ruleset::absent(), Load::Commit).await,

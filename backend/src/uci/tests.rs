@@ -90,3 +90,43 @@ fn reading_twice_changes_nothing_more_and_garbage_does_no_harm() {
         assert!(read(&files, &Settings::default()).settings.forwards.is_empty());
     }
 }
+
+#[test]
+fn nothing_is_opened_to_the_internet_that_was_not_open_to_it() {
+    let firewall = |redirect: &str| {
+        format!(
+            "config zone\n option name wan\n option masq 1\nconfig redirect\n option name a\n option src_dport 53\n \
+             option dest_ip 192.168.1.9\n{redirect}"
+        )
+    };
+    let read = |redirect: &str| {
+        let text = firewall(redirect);
+        read(&Files { firewall: &text, ..Files::default() }, &Settings::default())
+    };
+    let open = |read: &Read| read.settings.forwards.iter().filter(|one| one.enabled).count();
+    // The reader sees one that is open.
+    assert_eq!(open(&read(" option src wan")), 2);
+    for closed in [
+        " option src lan",
+        "",
+        " option src wan\n option enabled off",
+        " option src wan\n option enabled '0'",
+        " option src wan\n option enabled false",
+        " option src wan\n option stop_time 10:00",
+        " option src wan\n option src_mac 02:00:00:00:00:01",
+        " option src wan\n option limit 1/s",
+        " option src wan\n option proto icmp",
+        " option src wan\n option proto all",
+        " option src wan\n option src lan",
+        " option src lan\n option comment 'x\nconfig redirect\n option src wan\n option src_dport 1\n option dest_ip 192.168.1.9'",
+    ] {
+        assert_eq!(open(&read(closed)), 0, "{closed}");
+    }
+    let twice = read(
+        " option src wan\nconfig redirect\n option name a\n option src wan\n option src_dport 22\n option dest_ip 192.168.1.9",
+    );
+    assert_eq!(open(&twice), 2, "the second of a name does not take the place of the first");
+    assert!(twice.left_out.iter().any(|told| told.contains("same name")), "{:?}", twice.left_out);
+    let coloured = read(" option src lan\n option name '\u{1b}[31mred'");
+    assert!(coloured.left_out.iter().all(|told| !told.contains('\u{1b}')), "{:?}", coloured.left_out);
+}
