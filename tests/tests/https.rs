@@ -166,10 +166,10 @@ fn who_is_silent_or_speaks_no_tls_keeps_no_one_out() {
     let up = wait::until(wait::SOON, || openssl(&other, &[]).ok().then_some(()));
     assert!(up.is_some(), "HTTPS does not answer");
     // More than one visitor may hold, each of which says nothing, or something else than a handshake.
-    let held: Vec<_> = (0..24)
+    let held: Vec<_> = (0..28)
         .map(|n| {
             let says =
-                if n % 2 == 0 { "sleep 60" } else { "(printf 'GET / HTTP/1.1\\r\\n\\r\\n'; sleep 60)" };
+                if n % 4 != 0 { "sleep 60" } else { "(printf 'GET / HTTP/1.1\\r\\n\\r\\n'; sleep 60)" };
             laptop.spawn(&["bash", "-c", &format!("exec 3<>/dev/tcp/192.168.1.1/443; {says} >&3")])
         })
         .collect();
@@ -177,7 +177,11 @@ fn who_is_silent_or_speaks_no_tls_keeps_no_one_out() {
         let lines = lab.router().ok(&["ss", "-Htn", "state", "established", "sport = :443"]);
         (lines.lines().count() >= 16).then_some(())
     };
-    assert!(wait::until(wait::SOON, established).is_some(), "nobody holds anything, so it proves nothing");
+    assert!(
+        wait::until(wait::SOON, established).is_some(),
+        "nobody holds anything, so it proves nothing:\n{}",
+        lab.router().ok(&["ss", "-tan"])
+    );
     // Sooner than the first of them is given up.
     let answer =
         other.run(&["curl", "-sk", "--max-time", "4", "-o", "/dev/null", "https://192.168.1.1/login"]);
