@@ -98,6 +98,7 @@ fn broken(good: &Path, version: &str, program: &str, script: &str) -> PathBuf {
                  dpkg-deb --raw-extract \"$good\" \"$tree/x\"; cd \"$tree/x\"; mv usr/bin/$program usr/bin/$program.real; \
                  printf '%s' \"$script\" >usr/bin/$program; chmod 755 usr/bin/$program; \
                  sed -i \"s/^Version: .*/Version: $version/\" DEBIAN/control; \
+                 find usr lib etc -type f -exec md5sum {} + >DEBIAN/md5sums; \
                  dpkg-deb --root-owner-group -Znone --build . \"$package\"; rm -rf \"$tree\"";
     let mut command = std::process::Command::new("sh");
     command.args(["-c", steps, "broken"]).arg(good).arg(&package).args([version, program, script]);
@@ -170,6 +171,12 @@ fn an_upgrade_a_downgrade_and_every_broken_upgrade_lose_no_packet_and_keep_the_s
         let settings = debian.ok(&["postern", "get"]);
         let (done, said) = debian.install(&broken(&old, version, program, script));
         assert!(!done && said.contains("the version of before runs again"), "{version}:\n{said}");
+        // The programs of before are no success of the new version, however often dpkg is asked.
+        let again = debian.host().run(&["dpkg", "--configure", "-a"]);
+        let why = format!("{}{}", again.out, again.err);
+        assert!(!again.ok() && why.contains("an upgrade to it failed"), "{version}:\n{why}");
+        let status = debian.ok(&["dpkg-query", "--show", "--showformat=${db:Status-Status}", "postern"]);
+        assert_eq!(status, "half-configured", "{version}");
         assert_eq!(debian.ok(&["postern", "get"]), settings, "{version}");
         assert_eq!(debian.ok(&["postern", "history"]), history, "{version}");
         assert!(router.page(), "the page answers after {version}");
