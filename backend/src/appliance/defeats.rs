@@ -202,7 +202,7 @@ fn told(key: Key, last_seconds: u64, dropper: Option<Dropper>, settings: &Settin
     }
 }
 
-/// What to add to the other firewall. Each line was tried in the lab.
+/// What to add to the other firewall. Those for L2TP were tried in the lab.
 fn remedy(vpn: Vpn, how: Defeat, dropper: Option<&Dropper>, settings: &Settings) -> String {
     let side = |name: Option<String>| name.unwrap_or_default();
     let wan = side(settings.internet_side().map(|name| name.to_string()));
