@@ -1,10 +1,12 @@
 //! The package for OpenWrt, as far as it can be tried without OpenWrt: the format that opkg reads, its scripts under busybox's
-//! shell, and what they tell procd. That static programs run without a C library is tried by `packaging/try-static`.
+//! shell, and what they tell procd. That static programs run without a C library is tried by `packaging/try-static`. What procd
+//! and ujail make of it is not tried by anybody (packaging/README.md, "Not proved yet").
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
+use std::time::Duration;
 
-use lab::programs;
+use lab::{programs, wait};
 use serde_json::Value;
 
 /// A folder that goes with the test.
@@ -114,28 +116,49 @@ fn its_scripts_do_their_work_under_busybox_and_twice_is_once() {
     assert_eq!(group.matches("\npostern:x:391:").count(), 1, "{group}");
     assert!(group.contains("postern-web:x:392:postern\n"), "the daemon is in the web's group: {group}");
     assert!(!group.contains("391:postern-web"), "never the other way round: {group}");
-    for script in ["etc/init.d/postern", "etc/init.d/postern-deny", "etc/uci-defaults/90-postern"] {
+    for script in [
+        "etc/init.d/postern",
+        "etc/init.d/postern-deny",
+        "etc/uci-defaults/90-postern",
+        "usr/libexec/postern/keep",
+    ] {
         run(Command::new("busybox").args(["ash", "-n"]).arg(source("openwrt/files").join(script)));
     }
     let prerm = source("openwrt/control/prerm");
     ash(&format!("IPKG_INSTROOT=$ROOT; export IPKG_INSTROOT; busybox ash {}", prerm.display()), &folder.0);
 }
 
-/// What the init script tells procd, a line for each word of procd's own.
-fn told() -> Vec<String> {
+/// What the init script tells procd, a line for each word of procd's own. `ujail` is the program that it looks for.
+fn told(ujail: &str) -> Output {
     let script = format!(
         "for f in procd_open_instance procd_set_param procd_close_instance procd_add_jail procd_add_jail_mount \
          procd_add_jail_mount_rw; do eval \"$f() {{ echo $f \\\"\\$@\\\"; }}\"; done; \
          config_load() {{ :; }}; config_get_bool() {{ eval \"$1=1\"; }}; mkdir() {{ :; }}; chown() {{ :; }}; chmod() {{ :; }}; \
-         modprobe() {{ :; }}; . {}; start_service",
+         modprobe() {{ :; }}; logger() {{ echo \"$@\" >&2; }}; UJAIL={ujail}; . {}; start_service",
         source("openwrt/files/etc/init.d/postern").display()
     );
-    ash(&script, Path::new("/nonexistent")).lines().map(str::to_owned).collect()
+    let mut command = Command::new("busybox");
+    command.args(["ash", "-eu", "-c", &script]).env_clear().env("PATH", "/usr/bin:/bin");
+    command.output().expect("Debian has busybox")
 }
 
 #[test]
-fn procd_is_told_a_user_capabilities_and_calls_for_each_process() {
-    let told = told();
+fn without_ujail_nothing_is_started_and_the_package_asks_for_it() {
+    let told = told("/nonexistent/ujail");
+    let said = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(!told.status.success() && said.contains("procd-ujail"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&told.stdout), "", "procd is told nothing");
+    for (file, wanted) in [("control/control", ", procd-ujail\n"), ("Makefile", " +procd-ujail\n")] {
+        let text = std::fs::read_to_string(source("openwrt").join(file)).unwrap();
+        assert!(text.contains(wanted), "{file} does not depend on it");
+    }
+}
+
+#[test]
+fn procd_is_told_a_user_a_jail_and_capabilities_for_each_process() {
+    let told = told("/bin/sh");
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let told: Vec<String> = String::from_utf8_lossy(&told.stdout).lines().map(str::to_owned).collect();
     let instance = |name: &str| -> Vec<&String> {
         let begins = format!("procd_open_instance {name}");
         let from = told.iter().skip_while(|line| **line != begins);
@@ -145,14 +168,34 @@ fn procd_is_told_a_user_capabilities_and_calls_for_each_process() {
         let lines = instance(name);
         for wanted in [
             format!("procd_set_param user {user}"),
+            format!("procd_set_param group {user}"),
             "procd_set_param no_new_privs 1".into(),
             "procd_set_param respawn 3600 5 0".into(),
             format!("procd_set_param capabilities /etc/capabilities/{user}.json"),
-            format!("procd_set_param seccomp /etc/seccomp/{user}.json"),
+            // Without a jail procd drops every capability and looks at no file of them.
+            format!("procd_add_jail {user}"),
         ] {
             assert!(lines.iter().any(|line| **line == wanted), "{name}: {wanted} is not in {lines:?}");
         }
     }
+    // A mount would give the daemon a process namespace, with which its dnsmasq would end; and ujail starts nothing that has
+    // a list of calls and no mounts.
+    let daemon = instance("daemon");
+    assert!(!daemon.iter().any(|line| line.contains("mount") || line.contains("seccomp")), "{daemon:?}");
+    let command = "procd_set_param command /usr/libexec/postern/keep /var/run/postern/stopped /usr/sbin/postern daemon \
+                   --state /etc/postern --door /var/run/postern";
+    assert!(daemon.iter().any(|line| **line == command), "{daemon:?}");
+    let web = instance("web");
+    for wanted in [
+        "procd_set_param seccomp /etc/seccomp/postern-web.json",
+        "procd_add_jail_mount /usr/sbin/postern-web",
+        "procd_add_jail_mount_rw /var/run/postern",
+    ] {
+        assert!(web.iter().any(|line| **line == wanted), "{wanted} is not in {web:?}");
+    }
+    let opens = told.iter().filter(|line| line.starts_with("procd_open_instance")).count();
+    let jails = told.iter().filter(|line| line.starts_with("procd_add_jail postern")).count();
+    assert_eq!(opens, jails, "a process without a jail: {told:?}");
     let json = |path: &str| -> Value {
         serde_json::from_str(&std::fs::read_to_string(source("openwrt/files").join(path)).unwrap()).unwrap()
     };
@@ -161,23 +204,81 @@ fn procd_is_told_a_user_capabilities_and_calls_for_each_process() {
         assert_eq!(daemon[set], serde_json::json!(["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE"]));
         assert_eq!(json("etc/capabilities/postern-web.json")[set], serde_json::json!([]));
     }
-    for name in ["postern", "postern-web"] {
-        let policy = json(&format!("etc/seccomp/{name}.json"));
-        let names = policy["syscalls"][0]["names"].as_array().unwrap();
-        for forbidden in [
-            "ptrace",
-            "bpf",
-            "mount",
-            "init_module",
-            "finit_module",
-            "keyctl",
-            "kexec_load",
-            "reboot",
-            "pivot_root",
-        ] {
-            assert!(!names.contains(&forbidden.into()), "{name} may {forbidden}");
-        }
-    }
     json("usr/share/luci/menu.d/luci-app-postern.json");
     json("usr/share/rpcd/acl.d/luci-app-postern.json");
+}
+
+#[test]
+fn the_pages_may_call_what_they_need_and_what_confines_them() {
+    let path = source("openwrt/files/etc/seccomp/postern-web.json");
+    let policy: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    // The pages end themselves for what is hostile. A list that ends them for what it does not know would end them at their
+    // start, by the next call that a library learns.
+    assert_eq!(policy["defaultAction"], "SCMP_ACT_ERRNO");
+    let names = policy["syscalls"][0]["names"].as_array().unwrap();
+    let calls = std::fs::read_to_string(source("../web-ui/src/confine/calls.rs")).unwrap();
+    let (needed, rest) = calls.split_once("const HOSTILE").unwrap();
+    let (hostile, filters) = rest.split_once("fn hostile").unwrap();
+    let (filters, _) = filters.split_once("mod tests").unwrap();
+    let named = |text: &str| -> Vec<String> {
+        let name = |part: &str| {
+            part.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap().to_owned()
+        };
+        text.split("SYS_").skip(1).map(name).collect()
+    };
+    let confine =
+        ["landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp", "prctl"];
+    let wanted = [named(needed), named(filters), confine.map(str::to_owned).to_vec()].concat();
+    assert!(wanted.len() > 45, "the probe has read calls.rs: {wanted:?}");
+    for call in wanted {
+        assert!(names.contains(&call.as_str().into()), "the pages may not {call}");
+    }
+    // Before they confine themselves they are started, and their library may start threads.
+    let begin = ["execve", "clone", "clone3"];
+    for call in named(hostile) {
+        let may = names.contains(&call.as_str().into());
+        assert_eq!(may, begin.contains(&call.as_str()), "the pages may {call}: {may}");
+    }
+}
+
+/// `keep` of the package under busybox's shell, with a program in it.
+fn keep(folder: &Folder, script: &str) -> Child {
+    let mut command = Command::new("busybox");
+    command.args(["ash"]).arg(source("openwrt/files/usr/libexec/postern/keep")).arg(folder.path("stopped"));
+    command.args(["sh", "-c", script, "program"]).arg(folder.path("ready"));
+    command.spawn().expect("Debian has busybox")
+}
+
+#[track_caller]
+fn comes(what: &Path) {
+    let there = wait::until(Duration::from_secs(20), || what.exists().then_some(()));
+    assert!(there.is_some(), "{} does not come", what.display());
+}
+
+#[track_caller]
+fn told_to_end(child: &mut Child) {
+    run(Command::new("kill").arg(child.id().to_string()));
+    let ended = wait::until(Duration::from_secs(20), || child.try_wait().unwrap());
+    assert!(ended.is_some(), "it does not end");
+}
+
+#[test]
+fn what_was_stopped_stays_stopped_and_every_other_end_is_handed_to_procd() {
+    let folder = Folder::new("keep");
+    let mark = folder.path("stopped");
+    folder.write("stopped", "of the last time");
+    let again = keep(&folder, "exit 75").wait().unwrap();
+    assert_eq!(again.code(), Some(75));
+    assert!(!mark.exists(), "it is started, so it is not stopped");
+
+    let mut stopped = keep(&folder, "exit 0");
+    comes(&mark);
+    assert_eq!(stopped.try_wait().unwrap(), None, "it stays, or procd would start it again");
+    told_to_end(&mut stopped);
+
+    // procd's word reaches the program, and its end is no `postern stop`.
+    let mut ended = keep(&folder, "trap ': >$1.heard; exit 0' TERM; : >$1; while :; do sleep 0.1; done");
+    comes(&folder.path("ready"));
+    told_to_end(&mut ended);
+    assert!(folder.path("ready.heard").exists() && !mark.exists());
 }
