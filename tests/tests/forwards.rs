@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lab::{CallOptions, Kind, Lab, Postern, Program, address};
+use lab::{CallOptions, Forged, Kind, Lab, Postern, Program, address};
 
 /// VPN servers of the home run here.
 const SERVER: &str = "phone";
@@ -215,6 +215,26 @@ fn ports_lead_where_the_settings_say_and_to_nothing_else() {
     }
     let direct = lab.host("attacker").knock(Kind::Tcp(80), address(SERVER));
     assert_eq!(direct.answered, 0, "the device itself, with its own address: {direct:?}");
+}
+
+#[test]
+fn a_forged_private_address_is_led_nowhere() {
+    let lab = Lab::new();
+    let postern = lab.postern_router();
+    postern.set(&[&format!("forwards.x=udp 7000 to {}", address(SERVER))]);
+    let ear = lab.host(SERVER).ear();
+    let (router, real) = (address("router"), address("attacker"));
+    let knock = |from: std::net::Ipv4Addr| {
+        let packet = Forged::udp((from, 40_000), (router, 7000), b"anything");
+        lab.host("attacker").forge(std::slice::from_ref(&packet), 100);
+        // What might still be on its way has arrived when this has.
+        assert!(lab.host(SERVER).run(&["ping", "-c", "2", "-i", "0.2", &real.to_string()]).ok());
+        ear.forged().len()
+    };
+    assert_eq!(knock(real), 1, "the ear hears one that is no forgery");
+    for forged in [[10, 1, 2, 3], [172, 31, 0, 1], [192, 168, 9, 9], [192, 168, 1, 102]] {
+        assert_eq!(knock(forged.into()), 1, "{forged:?} came in");
+    }
 }
 
 #[test]

@@ -237,6 +237,9 @@ pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, capab
     lead(table, sides, settings, !forwards.is_empty(), esp);
 }
 
+/// Addresses that no packet of the internet comes from (RFC 1918 section 3).
+const PRIVATE: &str = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16";
+
 /// The chain `forwards`, and the ways into it.
 fn lead(table: &mut Table, sides: &Sides, settings: &Settings, forwards: bool, esp: Option<Ipv4Addr>) {
     let Sides { internet, local, .. } = sides;
@@ -259,6 +262,15 @@ fn lead(table: &mut Table, sides: &Sides, settings: &Settings, forwards: bool, e
         Chain::Forwards,
         rule,
         "a forged address of the home, from the internet (RFC 3704): led nowhere",
+    );
+    // Behind another NAT this box's address is private too, and its neighbours there may come.
+    let rule = format!(
+        "iifname \"{internet}\" ip saddr {{ {PRIVATE} }} ip daddr != {{ {PRIVATE}, 100.64.0.0/10 }} return"
+    );
+    table.rule(
+        Chain::Forwards,
+        rule,
+        "a private address that comes to a public one (RFC 1918 section 3): led nowhere",
     );
     if forwards {
         let key = "meta l4proto . th dport";

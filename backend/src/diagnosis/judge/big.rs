@@ -60,7 +60,7 @@ fn lost(one: &Session, measured: &Measured, largest: u32, cut_arrives: bool) -> 
     };
     let inside = largest.saturating_sub(overhead(one.kind));
     let program = format!(
-        "MTU {inside} (TCP: MSS {}) in the VPN program",
+        "MTU {inside} (TCP: MSS {}) in the VPN program (if that is set already, nothing is wrong)",
         inside.saturating_sub(40) // IPv4 and TCP without options
     );
     let mut said = says(
