@@ -149,7 +149,7 @@ fn locked_out(change: &[&str]) -> Duration {
     let said = postern.set(change);
     assert!(said.contains("on trial for 90 seconds"), "{change:?}: {said}");
     assert_ne!(truth(), before, "{change:?} changes something");
-    let back = wait::until(Duration::from_secs(95), || {
+    let back = wait::until(Duration::from_secs(150), || {
         (truth() == before && laptop.probe(Kind::Udp(7000), address("server1")).answered == 1).then_some(())
     });
     assert!(back.is_some(), "{change:?} stays:\n{}", postern.daemon_said());

@@ -73,8 +73,9 @@ impl Listeners {
     pub(super) fn notices(&self) -> Vec<String> {
         let moved = self.open.iter().filter(|(wanted, open)| **wanted != open.at);
         let say = |(wanted, open): (&SocketAddr, &Open)| {
+            let scheme = if wanted.port() == 443 { "https" } else { "http" };
             format!(
-                "Port {} of {} is another program\u{2019}s: the admin page is at {}.",
+                "Port {} of {} is another program\u{2019}s: the admin page is at {scheme}://{}/.",
                 wanted.port(),
                 wanted.ip(),
                 open.at
