@@ -12,7 +12,8 @@ fi
 printf '%s\n' "$text" | /run/lab/nft "$@"
 "#;
 
-const EVERYTHING: [&str; 6] = [
+const EVERYTHING: [&str; 7] = [
+    "forwards.web=tcp 8080 to 192.168.1.101",
     "passthrough.pptp.enabled=true",
     "helpers.ftp=true",
     "helpers.tftp=true",
@@ -22,14 +23,16 @@ const EVERYTHING: [&str; 6] = [
 ];
 
 /// Names as in the status, what nft refuses then, and what the rules then do not have.
-const LACKS: [(&str, &str, &str); 8] = [
+const LACKS: [(&str, &str, &str); 10] = [
     (r#"{"helper":"pptp"}"#, "type \"pptp\"", "ct helper set \"pptp\""),
     (r#"{"helper":"ftp"}"#, "type \"ftp\"", "ct helper set \"ftp\""),
     (r#"{"helper":"tftp"}"#, "type \"tftp\"", "ct helper set \"tftp\""),
     (r#"{"helper":"sip"}"#, "type \"sip\"", "ct helper set \"sip_udp\""),
     (r#"{"helper":"h323"}"#, "type \"Q.931\"", "ct helper set \"ras\""),
     (r#"{"helper":"irc"}"#, "type \"irc\"", "ct helper set \"irc\""),
-    (r#""many_clients""#, "fib daddr", "@esp_in"),
+    (r#""many_clients""#, "ct zone set", "@esp_in"),
+    (r#""forwards""#, "oif missing", "map @forward_port"),
+    (r#""names""#, "log group", "log group"),
     (r#""events""#, "ct event", "ct event"),
 ];
 
