@@ -258,7 +258,7 @@ fn comes(what: &Path) {
 #[track_caller]
 fn told_to_end(child: &mut Child) {
     run(Command::new("kill").arg(child.id().to_string()));
-    let ended = wait::until(Duration::from_secs(20), || child.try_wait().unwrap());
+    let ended = wait::until(Duration::from_secs(20), || child.try_wait().expect("it can be asked"));
     assert!(ended.is_some(), "it does not end");
 }
 
