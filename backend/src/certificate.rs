@@ -4,8 +4,6 @@
 //! claim page and `postern status` show. The key is made at the first start and goes with a factory reset; it never leaves the
 //! box (backups have no key), and the web process gets it over the door, because it is what speaks TLS.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use base64ct::{Base64, Encoding};
@@ -14,7 +12,7 @@ use ring::rand::SecureRandom;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
-use crate::log;
+use crate::{file, log};
 
 /// File in the state folder.
 pub const FILE: &str = "https.json";
@@ -111,7 +109,9 @@ impl Certificates {
             return Ok(known);
         }
         let next = Kept::with(kept.take(), names)?;
-        if let Err(error) = write(&self.file, &next) {
+        let written =
+            serde_json::to_vec(&next).map_err(Into::into).and_then(|bytes| file::replace(&self.file, &bytes));
+        if let Err(error) = written {
             log::warning(&format!("the certificate for HTTPS cannot be kept: {error}"));
         }
         let made =
@@ -190,16 +190,6 @@ fn read(file: &Path) -> Result<Option<Kept>, CertificateError> {
         serde_json::from_slice(&std::fs::read(file)?).map_err(|_| CertificateError::Damaged(FILE))?;
     pair(&kept.key)?;
     Ok(Some(kept))
-}
-
-/// Whole or not at all, and readable by the daemon alone.
-fn write(file: &Path, kept: &Kept) -> std::io::Result<()> {
-    let new = file.with_extension("new");
-    let mut to =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    to.write_all(&serde_json::to_vec(kept)?)?;
-    to.sync_all()?;
-    std::fs::rename(&new, file)
 }
 
 #[cfg(test)]

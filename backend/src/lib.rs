@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Arrows never turn back: `door → login → appliance → {store, sessions → kernel} → {ruleset, services} → settings`, and
-//! `door → {selftest → kernel, tools → appliance}`; [`log`] is used by all, and [`journal`], which stands on `store`, by those from `appliance` on.
+//! `door → {selftest → kernel, tools → appliance, certificate}`; [`log`] and `file` are used by all, and [`journal`], which stands on `store`, by those from `appliance` on.
 //! [`settings`], [`ruleset`] and [`services`] do no I/O and read no clock. This crate knows no HTTP.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -21,6 +21,7 @@ pub mod certificate;
 pub mod clock;
 pub mod diagnosis;
 pub mod door;
+pub(crate) mod file;
 pub mod journal;
 pub mod kernel;
 pub mod log;

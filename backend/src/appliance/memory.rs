@@ -7,8 +7,6 @@
 //! Written when the confirmed SPIs have changed, at most once in [`LOOK`], for flash wears; and when the daemon ends.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,9 +15,9 @@ use tokio::task::spawn_blocking;
 
 use super::{Appliance, Rules, State, status};
 use crate::kernel::{Element, Error, Kernel};
-use crate::log;
 use crate::ruleset::{self, SCHEMA};
 use crate::settings::Role;
+use crate::{file, log};
 
 /// The file's name in the state directory.
 pub const FILE: &str = "learnt.json";
@@ -106,7 +104,9 @@ impl<K: Kernel> Appliance<K> {
     /// True: it is on the disk.
     async fn write(&self, kept: Kept) -> bool {
         let Some(to) = self.options.memory.clone() else { return false };
-        let written = spawn_blocking(move || write(&to, &kept)).await.unwrap_or_else(|e| Err(e.into()));
+        let written = spawn_blocking(move || file::replace(&to, &serde_json::to_vec(&kept)?))
+            .await
+            .unwrap_or_else(|e| Err(e.into()));
         if let Err(error) = &written {
             log::warning(&format!("cannot keep what the rules have learnt: {error}"));
         }
@@ -156,16 +156,6 @@ impl<K: Kernel> Appliance<K> {
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Whole or not at all: a power cut leaves the old one.
-fn write(path: &Path, kept: &Kept) -> std::io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(&serde_json::to_vec(kept)?)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)
 }
 
 /// None: too old, or of other sets than ours.

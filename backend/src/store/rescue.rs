@@ -3,16 +3,14 @@
 //!
 //! The copy is written anew whenever a revision is kept: a text file of a few kB, which no damage of the database reaches.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Before, Error, FILE, NewRevision, RevisionState, Store};
 use crate::kernel::Network;
-use crate::log;
 use crate::settings::{Role, Settings};
+use crate::{file, log};
 
 /// The copy, in the state directory.
 const COPY: &str = "last-good.json";
@@ -215,13 +213,7 @@ impl Store {
 /// `CHECK TEXT`: a flipped bit in an address would still be an address.
 fn write(dir: &Path, copy: &Copy) -> std::io::Result<()> {
     let text = serde_json::to_string(copy)?;
-    let beside = dir.join(format!("{COPY}.new"));
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    write!(file, "{:016x} {text}", check(&text))?;
-    file.sync_all()?;
-    std::fs::rename(&beside, dir.join(COPY))?;
-    std::fs::File::open(dir)?.sync_all()
+    file::replace(&dir.join(COPY), format!("{:016x} {text}", check(&text)).as_bytes())
 }
 
 fn tell_beside(dir: &Path, beside: bool) -> std::io::Result<()> {

@@ -31,6 +31,10 @@ fn known(kernel: &Fake, set: &str) -> Vec<u8> {
     kernel.elements_of(set).iter().map(|element| element.key[7]).collect()
 }
 
+fn write(path: &Path, kept: &Kept) -> std::io::Result<()> {
+    file::replace(path, &serde_json::to_vec(kept)?)
+}
+
 /// A state directory, and a store that says role router.
 struct Dir(PathBuf, Store);
 
