@@ -13,14 +13,14 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use lexopt::prelude::*;
-use postern::appliance::Assignment;
-use postern::door::client::Door;
-use postern::door::messages::{
+use crate::appliance::Assignment;
+use crate::door::client::Door;
+use crate::door::messages::{
     Call, Filter, JournalFilter, MAX_IMPORT, Password, RESET_WORD, Request, Response, Tool,
 };
-use postern::door::{ADMIN, DIRECTORY};
-use postern::settings::keys::UNSET;
+use crate::door::{ADMIN, DIRECTORY};
+use crate::settings::keys::UNSET;
+use lexopt::prelude::*;
 
 const HELP: &str = "\
 postern: administration and firewall of a home router
@@ -492,7 +492,7 @@ async fn follow(door: &Path, json: bool, filter: &Filter) -> Result<(), String> 
     }
 }
 
-fn unreachable(door: &Path, error: &postern::door::client::DoorError) -> String {
+fn unreachable(door: &Path, error: &crate::door::client::DoorError) -> String {
     use std::error::Error;
     let why = error.source().map_or_else(String::new, |e| format!(" ({}: {e})", door.join(ADMIN).display()));
     format!("postern: {error}{why}. The last rules stay in force.")

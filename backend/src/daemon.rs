@@ -6,17 +6,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postern::appliance::{Appliance, Folders, Options, TRIAL, memory, reset};
-use postern::certificate::Certificates;
-use postern::door::server::{Ended, Server};
-use postern::journal::{By, JournalKind};
-use postern::kernel::linux::Linux;
-use postern::kernel::{Kernel, Load, dhcpcd, udhcpc};
-use postern::log;
-use postern::login::Logins;
-use postern::ruleset;
-use postern::settings::{Role, Settings};
-use postern::store::{self, FILE, Store, beside_others};
+use crate::appliance::{Appliance, Folders, Options, TRIAL, memory, reset};
+use crate::certificate::Certificates;
+use crate::door::server::{Ended, Server};
+use crate::journal::{By, JournalKind};
+use crate::kernel::linux::Linux;
+use crate::kernel::{Kernel, Load, dhcpcd, udhcpc};
+use crate::log;
+use crate::login::Logins;
+use crate::ruleset;
+use crate::settings::{Role, Settings};
+use crate::store::{self, FILE, Store, beside_others};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use tokio::signal::unix::{SignalKind, signal};
 

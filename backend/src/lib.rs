@@ -18,7 +18,9 @@
 pub mod appliance;
 pub mod backup;
 pub mod certificate;
+mod cli;
 pub mod clock;
+mod daemon;
 pub mod diagnosis;
 pub mod door;
 pub(crate) mod file;
@@ -26,6 +28,7 @@ pub mod journal;
 pub mod kernel;
 pub mod log;
 pub mod login;
+pub mod program;
 pub mod ruleset;
 pub mod selftest;
 pub mod services;

@@ -92,7 +92,7 @@ fn an_ipk_is_what_opkg_reads_and_the_same_bytes_each_time() {
     }
     for name in [
         "usr/sbin/postern\n",
-        "usr/sbin/postern-web\n",
+        "usr/sbin/postern-web -> postern\n",
         "etc/init.d/postern\n",
         "lib/upgrade/keep.d/postern\n",
     ] {

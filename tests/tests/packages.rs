@@ -91,11 +91,12 @@ impl Box {
     }
 }
 
-/// A version of the package whose `postern` or `postern-web` is this script. What it was is beside it.
+/// A version of the package whose `postern` or `postern-web` is this script, and the other one as it was. What it was is beside it.
 fn broken(good: &Path, version: &str, program: &str, script: &str) -> PathBuf {
     let package = good.with_file_name(format!("postern-broken-{version}.deb"));
     let steps = "set -eu; good=$1 package=$2 version=$3 program=$4 script=$5; tree=$(mktemp -d); \
-                 dpkg-deb --raw-extract \"$good\" \"$tree/x\"; cd \"$tree/x\"; mv usr/bin/$program usr/bin/$program.real; \
+                 dpkg-deb --raw-extract \"$good\" \"$tree/x\"; cd \"$tree/x\"; \
+                 rm usr/bin/postern-web; cp usr/bin/postern usr/bin/postern-web; mv usr/bin/$program usr/bin/$program.real; \
                  printf '%s' \"$script\" >usr/bin/$program; chmod 755 usr/bin/$program; \
                  sed -i \"s/^Version: .*/Version: $version/\" DEBIAN/control; \
                  find usr lib etc -type f -exec md5sum {} + >DEBIAN/md5sums; \

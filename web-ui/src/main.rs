@@ -1,8 +1,9 @@
-//! `postern-web`: the pages, on the listeners that the daemon hands over.
+//! `postern-web`: the pages, on the listeners that the daemon hands over. By any other name it is `postern`: what ships is this one
+//! program and a link to it (packaging/README.md).
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -16,6 +17,9 @@ const USAGE: &str = "usage: postern-web [--door DIR] [--listen ADDRESS:PORT]
   --door DIR             where the daemon's sockets are (default $POSTERN_DOOR, then /run/postern)
   --listen ADDRESS:PORT  serve there instead of on the listeners of the daemon; for tests";
 
+/// The name by which this program is the pages.
+const NAME: &str = "postern-web";
+
 /// What the command line asks for.
 struct Asked {
     door: PathBuf,
@@ -23,6 +27,11 @@ struct Asked {
 }
 
 fn main() -> ExitCode {
+    let name = std::env::args_os().next().unwrap_or_default();
+    if Path::new(&name).file_name() == Some(NAME.as_ref()) { pages() } else { postern::program::main() }
+}
+
+fn pages() -> ExitCode {
     let asked = match parse(lexopt::Parser::from_env()) {
         Ok(Some(asked)) => asked,
         Ok(None) => {

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use postern::door::messages::{MAX_BACKUP, Password, Request};
+use crate::door::messages::{MAX_BACKUP, Password, Request};
 
 use super::{Typed, Usage, Verb, password_from_stdin};
 

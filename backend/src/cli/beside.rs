@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use std::fs::read_to_string;
 use std::path::Path;
 
-use postern::door::client::Door;
-use postern::door::messages::{Call, Request, Response};
-use postern::sides::{Said, propose};
-use postern::uci::{self, Files};
+use crate::door::client::Door;
+use crate::door::messages::{Call, Request, Response};
+use crate::sides::{Said, propose};
+use crate::uci::{self, Files};
 
 use super::{ADMIN, show, unreachable};
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use postern::door::messages::{Action, Diagnosis, Party};
+use crate::door::messages::{Action, Diagnosis, Party};
 
 pub fn in_words(verdict: &Diagnosis) -> String {
     let mut text = format!("{}.\n{}\n", verdict.title, verdict.explanation);

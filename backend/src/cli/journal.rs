@@ -5,13 +5,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use postern::clock::Clock;
-use postern::door::ADMIN;
-use postern::door::client::Door;
-use postern::door::messages::{
-    Call, JournalEntry, JournalFilter, JournalKind, JournalPage, Request, Response,
-};
-use postern::settings::names::Time;
+use crate::clock::Clock;
+use crate::door::ADMIN;
+use crate::door::client::Door;
+use crate::door::messages::{Call, JournalEntry, JournalFilter, JournalKind, JournalPage, Request, Response};
+use crate::settings::names::Time;
 
 use super::{AGAIN, Typed, Usage, show, unreachable};
 

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use postern::appliance::Assignment;
-use postern::door::ADMIN;
-use postern::door::client::Door;
-use postern::door::messages::{Call, Outcome, Request, Response, Subject, Tested};
-use postern::selftest::process;
-use postern::settings::{Settings, keys};
+use crate::appliance::Assignment;
+use crate::door::ADMIN;
+use crate::door::client::Door;
+use crate::door::messages::{Call, Outcome, Request, Response, Subject, Tested};
+use crate::selftest::process;
+use crate::settings::{Settings, keys};
 
 /// Tests, and prints each result when it is there; as JSON all of them at the end. The error is what belongs on standard error.
 pub async fn run(door: &Path, json: bool, patch: &[Assignment]) -> Result<(), String> {

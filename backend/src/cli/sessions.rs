@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use postern::door::messages::{Session, SessionPage};
-use postern::settings::names::Time;
+use crate::door::messages::{Session, SessionPage};
+use crate::settings::names::Time;
 
 /// A page of them, a line or two each.
 pub fn in_words(page: &SessionPage) -> String {

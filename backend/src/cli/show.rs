@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use postern::door::messages::{
+use crate::door::messages::{
     Difference, Effect, KnownDevice, Port, Protocol, Refusal, Response, Revision, RevisionState, Rules,
     SeenLink, Status, Use,
 };
-use postern::services::Service;
-use postern::settings::names::Time;
-use postern::settings::{Role, Settings, keys};
+use crate::services::Service;
+use crate::settings::names::Time;
+use crate::settings::{Role, Settings, keys};
 use serde::Serialize;
 
 fn as_json<T: Serialize>(value: &T) -> Result<String, String> {

@@ -4,10 +4,10 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use postern::door::ADMIN;
-use postern::door::client::Door;
-use postern::door::messages::{Call, Report, Request, Response, Row, Tool};
-use postern::tools::milliseconds;
+use crate::door::ADMIN;
+use crate::door::client::Door;
+use crate::door::messages::{Call, Report, Request, Response, Row, Tool};
+use crate::tools::milliseconds;
 
 use super::{show, unreachable};
 

@@ -135,7 +135,7 @@ fn needed() -> Result<BpfProgram, BackendError> {
     // Local sockets only: those of the network come from the daemon, or were made before.
     rules.insert(libc::SYS_socket, vec![when(0, Width::Dword, Is::Eq, number(libc::AF_UNIX))?]);
     // The standard library's way to make a socket non-blocking.
-    rules.insert(libc::SYS_ioctl, vec![when(1, Width::Dword, Is::Eq, libc::FIONBIO)?]);
+    rules.insert(libc::SYS_ioctl, vec![when(1, Width::Dword, Is::Eq, number(libc::FIONBIO))?]);
     // An abort is a signal to oneself.
     let own = u64::from(std::process::id());
     rules.insert(libc::SYS_tgkill, vec![when(0, Width::Dword, Is::Eq, own)?]);
@@ -152,9 +152,10 @@ fn here() -> Result<TargetArch, BackendError> {
     std::env::consts::ARCH.try_into()
 }
 
-/// A constant of the C library, none of which is negative, as the filter compares it.
-fn number(constant: i32) -> u64 {
-    u64::from(constant.unsigned_abs())
+/// A constant of the C library, none of which is negative, as the filter compares it. What the number of an ioctl is differs:
+/// unsigned long in glibc, int in musl.
+fn number(constant: impl TryInto<u64>) -> u64 {
+    constant.try_into().unwrap_or_default()
 }
 
 #[cfg(test)]
