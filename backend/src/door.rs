@@ -6,6 +6,8 @@
 pub mod client;
 mod descriptors;
 mod frame;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod guarded;
 mod listeners;
 pub mod messages;

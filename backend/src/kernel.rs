@@ -12,6 +12,8 @@ mod dnsmasq;
 mod elements;
 pub mod fake;
 mod fingerprint;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod ipv6;
 mod links;
 pub mod linux;

@@ -24,6 +24,8 @@ mod daemon;
 pub mod diagnosis;
 pub mod door;
 pub(crate) mod file;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod journal;
 pub mod kernel;
 pub mod log;

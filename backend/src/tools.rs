@@ -4,6 +4,8 @@
 //! One run at a time. It answers with what is known so far and goes on by itself; whoever wants the rest asks again.
 
 mod dns;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod icmp;
 mod path;
 mod target;

@@ -68,7 +68,7 @@ fn config() -> Request {
         .attribute(NFULA_CFG_QTHRESH, &TOGETHER.to_be_bytes())
 }
 
-fn named(message: &Message<'_>) -> Option<Named> {
+pub(super) fn named(message: &Message<'_>) -> Option<Named> {
     if message.kind != NFULNL_MSG_PACKET {
         return None;
     }

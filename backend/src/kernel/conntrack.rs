@@ -132,7 +132,7 @@ impl Events {
 }
 
 /// `ctnetlink_conntrack_event` (nf_conntrack_netlink.c) tells new and changed entries by one kind of message.
-fn event(message: &Message<'_>) -> Option<Event> {
+pub(super) fn event(message: &Message<'_>) -> Option<Event> {
     let flow = entry(message, |_, _| true)?;
     match message.kind {
         IPCTNL_MSG_CT_NEW if message.flags & NLM_F_CREATE != 0 => Some(Event::New(flow)),

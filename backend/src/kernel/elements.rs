@@ -82,7 +82,7 @@ fn one(socket: &mut Socket, set: &str, most: usize) -> io::Result<Vec<Element>> 
     }
 }
 
-fn elements(message: &Message<'_>) -> Option<Vec<Element>> {
+pub(super) fn elements(message: &Message<'_>) -> Option<Vec<Element>> {
     if message.kind != NFT_MSG_NEWSETELEM || message.payload.first() != Some(&INET) {
         return None;
     }

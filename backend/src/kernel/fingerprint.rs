@@ -97,20 +97,20 @@ fn some(inside: &[u8], kinds: &[u16]) -> u64 {
     attributes(inside).filter(|(kind, _)| kinds.contains(kind)).fold(START, put)
 }
 
-fn object(inside: &[u8]) -> u64 {
+pub(super) fn object(inside: &[u8]) -> u64 {
     let hash = some(inside, &OBJECT);
     let stateless =
         attribute(inside, NFTA_OBJ_TYPE).and_then(net_u32).is_some_and(|t| WITHOUT_STATE.contains(&t));
     attribute(inside, NFTA_OBJ_DATA).filter(|_| stateless).map_or(hash, |data| fnv1a(hash, data))
 }
 
-fn elements(inside: &[u8]) -> u64 {
+pub(super) fn elements(inside: &[u8]) -> u64 {
     let all = attribute(inside, 3).unwrap_or_default(); // NFTA_SET_ELEM_LIST_ELEMENTS
     attributes(all).fold(0, |sum: u64, (_, element)| sum.wrapping_add(some(element, &ELEMENT)))
 }
 
 /// Of NFTA_RULE_CHAIN, _EXPRESSIONS and _USERDATA, where the comment is.
-fn rule(inside: &[u8]) -> u64 {
+pub(super) fn rule(inside: &[u8]) -> u64 {
     let mut hash = some(inside, &[2, 7]);
     for (_, expression) in attributes(attribute(inside, 4).unwrap_or_default()) {
         let name = attribute(expression, 1).and_then(word).unwrap_or_default();

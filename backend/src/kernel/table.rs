@@ -112,7 +112,7 @@ fn about(socket: &mut Socket) -> io::Result<Option<String>> {
     Ok(socket.list(&request, said)?.into_iter().next())
 }
 
-fn comment(message: &Message<'_>) -> Option<String> {
+pub(super) fn comment(message: &Message<'_>) -> Option<String> {
     kept_comment(attribute(message.payload.get(4..)?, NFTA_TABLE_USERDATA)?)
 }
 
@@ -136,7 +136,7 @@ fn counters(socket: &mut Socket) -> io::Result<BTreeMap<String, Counter>> {
     Ok(socket.list(&request, counter)?.into_iter().collect())
 }
 
-fn counter(message: &Message<'_>) -> Option<(String, Counter)> {
+pub(super) fn counter(message: &Message<'_>) -> Option<(String, Counter)> {
     let inside = message.payload.get(4..)?;
     let ours = message.kind == NFT_MSG_NEWOBJ
         && message.payload.first() == Some(&INET)

@@ -118,7 +118,7 @@ async fn ask_one(
 }
 
 /// What an answer says; none: it is not one to our question.
-fn read(bytes: &[u8], id: u16, name: &str, record: TYPE) -> Option<Result<Vec<Row>, String>> {
+pub(super) fn read(bytes: &[u8], id: u16, name: &str, record: TYPE) -> Option<Result<Vec<Row>, String>> {
     let answer = Packet::parse(bytes).ok()?;
     let asked =
         |q: &Question| q.qname.to_string().eq_ignore_ascii_case(name) && q.qtype == QTYPE::TYPE(record);

@@ -197,7 +197,7 @@ const ECHO_REPLY_6: u8 = 129;
 
 /// A message about one of our requests.
 #[derive(Debug, PartialEq, Eq)]
-struct About {
+pub(super) struct About {
     number: u16,
     reached: bool,
     why: Option<String>,
@@ -205,7 +205,7 @@ struct About {
 }
 
 /// What a packet says about request `id` to `target`; none: nothing, or it is cut off.
-fn read(packet: &[u8], target: IpAddr, from: IpAddr, id: u16) -> Option<About> {
+pub(super) fn read(packet: &[u8], target: IpAddr, from: IpAddr, id: u16) -> Option<About> {
     let (message, v4) = match target {
         IpAddr::V4(_) => (past_header(packet)?, true),
         IpAddr::V6(_) => (packet, false),

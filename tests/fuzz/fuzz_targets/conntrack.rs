@@ -1,0 +1,6 @@
+//! What the kernel tells of connections.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| postern::fuzz::conntrack(bytes));

@@ -1,0 +1,6 @@
+//! OpenWrt's configuration.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| postern::fuzz::uci(bytes));
