@@ -16,6 +16,7 @@ use postern::log;
 use postern::login::Logins;
 use postern::ruleset;
 use postern::settings::{Role, Settings};
+use postern::sides::files::Places;
 use postern::store::{self, FILE, Store, beside_others};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use tokio::signal::unix::{SignalKind, signal};
@@ -132,6 +133,7 @@ async fn open(folders: &Folders, kernel: Linux) -> Result<(Store, Appliance<Linu
         boot: boot_id(),
         memory: Some(state.join(memory::FILE)),
         folders: Some(folders.clone()),
+        places: Places::here(folders.services.parent()),
         ..Options::default()
     };
     let appliance = Appliance::open(kernel, store.clone(), options)
