@@ -3,6 +3,7 @@
 
 mod apply;
 mod attempts;
+mod beside;
 mod calls;
 mod defeats;
 mod devices;
@@ -48,9 +49,11 @@ use crate::log;
 use crate::ruleset::{self, Capabilities, Feature, Helper};
 use crate::settings::names::DmzHost;
 use crate::settings::{Role, Settings, keys};
+use crate::sides::files::Places;
 use crate::store::{Before, NewRevision, Revision, RevisionState, Store};
 
 use apply::{Failed, Step};
+pub use beside::{Beside, FromPart, FromUci, Uci};
 pub use defeats::Defeated;
 pub use devices::KnownDevice;
 pub use history::Imported;
@@ -160,11 +163,20 @@ pub struct Options {
     pub clock: fn() -> i64,
     /// What a reset deletes; none: this box keeps nothing.
     pub folders: Option<Folders>,
+    /// Where other programs of the box say what its sides are.
+    pub places: Places,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { trial_time: TRIAL, boot: String::new(), memory: None, clock: wall_clock, folders: None }
+        Self {
+            trial_time: TRIAL,
+            boot: String::new(),
+            memory: None,
+            clock: wall_clock,
+            folders: None,
+            places: Places::default(),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::log;
 use crate::login::Logins;
 use crate::ruleset;
 use crate::settings::{Role, Settings};
+use crate::sides::files::Places;
 use crate::store::{self, FILE, Store, beside_others};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use tokio::signal::unix::{SignalKind, signal};
@@ -132,6 +133,7 @@ async fn open(folders: &Folders, kernel: Linux) -> Result<(Store, Appliance<Linu
         boot: boot_id(),
         memory: Some(state.join(memory::FILE)),
         folders: Some(folders.clone()),
+        places: Places::here(folders.services.parent()),
         ..Options::default()
     };
     let appliance = Appliance::open(kernel, store.clone(), options)

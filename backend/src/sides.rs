@@ -1,31 +1,45 @@
 //! Beside another firewall: which devices seem to be its two sides. A proposal for the owner, never taken unasked. Pure: what the
-//! box says goes in as text.
+//! box says goes in as text; [`files`] reads it.
+
+pub mod files;
+mod others;
 
 use std::net::Ipv4Addr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::settings::names::{IfName, InterfaceAddress};
 use crate::uci;
 
+pub use others::{Other, others};
+
 /// What seems to be so, and who says it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposal {
     /// Where that is from, in words.
-    pub from: &'static str,
+    pub from: String,
     /// Leads to the internet.
     pub internet: String,
+    /// Which words of the box say so.
+    #[serde(default)]
+    pub internet_from: String,
     /// The local network.
     pub local: String,
+    /// Which words of the box say so.
+    #[serde(default)]
+    pub local_from: String,
     /// This box's address in it.
     pub address: Option<String>,
+    /// What the box has besides these two, in words.
+    #[serde(default)]
+    pub others: Vec<String>,
 }
 
 /// What the box says.
 #[derive(Debug, Clone, Default)]
 pub struct Said {
-    /// OpenWrt's `network` and `firewall`; empty: there are none.
-    pub uci: [String; 2],
+    /// OpenWrt's `network`, `firewall` and `dhcp`; empty: there are none.
+    pub uci: [String; 3],
     /// firewalld's zones, as XML.
     pub zones: Vec<String>,
     /// `/proc/net/route`.
@@ -39,17 +53,19 @@ pub fn propose(said: &Said) -> Option<Proposal> {
     by_uci(said).or_else(|| by_zones(said)).or_else(|| by_route(said))
 }
 
+/// A configuration that cannot be read says nothing.
 fn by_uci(said: &Said) -> Option<Proposal> {
-    let [network, firewall] = &said.uci;
-    let sides = uci::sides(&uci::Files { network, firewall, dhcp: "" })?;
+    let [network, firewall, dhcp] = &said.uci;
+    let sides = uci::sides(&uci::Files { network, firewall, dhcp }).ok()??;
+    let address = sides.address.map(|address| address.to_string());
     Some(Proposal {
-        from: "OpenWrt's configuration (UCI)",
-        address: sides
-            .address
-            .map(|address| address.to_string())
-            .or_else(|| address_on(said, sides.local.as_str())),
+        from: "OpenWrt's configuration (UCI)".to_owned(),
+        address: address.or_else(|| address_on(said, sides.local.as_str())),
         internet: sides.internet.to_string(),
+        internet_from: sides.internet_from,
         local: sides.local.to_string(),
+        local_from: sides.local_from,
+        others: sides.others,
     })
 }
 
@@ -71,7 +87,15 @@ fn by_zones(said: &Said) -> Option<Proposal> {
     };
     let (internet, local) = (one(outside)?, one(inside)?);
     let address = address_on(said, &local);
-    Some(Proposal { from: "firewalld's zones", internet, local, address })
+    Some(Proposal {
+        from: "firewalld's zones".to_owned(),
+        internet,
+        internet_from: "the zone with masquerade has this one device".to_owned(),
+        local,
+        local_from: "the one other zone with a device".to_owned(),
+        address,
+        others: Vec::new(),
+    })
 }
 
 /// The default route leads to the internet; the home is the one other device with a private network.
@@ -85,10 +109,13 @@ fn by_route(said: &Said) -> Option<Proposal> {
     local.parse::<IfName>().ok()?;
     let address = address_on(said, local);
     Some(Proposal {
-        from: "the default route",
+        from: "the default route".to_owned(),
         internet: default.device.to_owned(),
+        internet_from: "the default route leads there".to_owned(),
         local: local.to_owned(),
+        local_from: "the one other device with a private network".to_owned(),
         address,
+        others: Vec::new(),
     })
 }
 
@@ -198,6 +225,7 @@ mod tests {
         let uci = [
             include_str!("uci/fixtures/network").to_owned(),
             include_str!("uci/fixtures/firewall").to_owned(),
+            String::new(),
         ];
         let openwrt = words(&Said { uci, zones, ..said() }).unwrap_or_default();
         assert!(openwrt.starts_with("OpenWrt's configuration (UCI): internet.device=wan "), "{openwrt}");

@@ -9,5 +9,7 @@ mod defeats;
 mod firewalls;
 #[path = "companion/moves.rs"]
 mod moves;
+#[path = "companion/pages.rs"]
+mod pages;
 #[path = "companion/suite.rs"]
 mod suite;

@@ -143,6 +143,44 @@ fn told(ujail: &str) -> Output {
 }
 
 #[test]
+fn the_daemon_is_handed_what_uci_says_without_its_secrets_and_anew_when_it_is_saved() {
+    let folder = Folder::new("handed-over");
+    folder.write(
+        "config/network",
+        "config interface 'wan'\n\toption proto 'pppoe'\n\toption username 'me'\n\toption password 'hush'\n\
+         config interface 'wg0'\n\toption private_key hush\n\tlist addresses '10.0.0.1/24'\n\
+         config wireguard_wg0\n\toption preshared_key \"hush\"\n\toption  'pincode' 'hush'\n",
+    );
+    folder.write("config/dhcp", "config host\n\toption name 'key to the house'\n\toption ip '192.168.1.9'\n");
+    let script = source("openwrt/files/etc/init.d/postern");
+    let said = ash(
+        &format!(
+            "UCI=$ROOT/config; HANDED=$ROOT/handed; chown() {{ echo chown $*; }}; procd_add_config_trigger() {{ echo trigger $*; }}; \
+             . {}; hand_over; hand_over; service_triggers; cat $HANDED/*; ls -ld $HANDED $HANDED/network",
+            script.display()
+        ),
+        &folder.0,
+    );
+    assert!(!said.contains("hush") && !said.contains("'me'"), "a secret is handed over:\n{said}");
+    for kept in [
+        "option proto 'pppoe'",
+        "list addresses",
+        "key to the house",
+        "config wireguard_wg0",
+        "drwxr-x---",
+        "-rw-r-----",
+    ] {
+        assert!(said.contains(kept), "{kept}:\n{said}");
+    }
+    let groups = said.lines().filter(|line| line.starts_with("chown root:postern "));
+    assert_eq!(groups.count(), 6, "root's, for the daemon's group to read:\n{said}");
+    for name in ["network", "firewall", "dhcp"] {
+        let wanted = format!("trigger config.change {name} /etc/init.d/postern hand_over");
+        assert!(said.lines().any(|line| line == wanted), "{wanted}:\n{said}");
+    }
+}
+
+#[test]
 fn without_ujail_nothing_is_started_and_the_package_asks_for_it() {
     let told = told("/nonexistent/ujail");
     let said = String::from_utf8_lossy(&told.stderr).into_owned();

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
 use postern::door::client::Handed;
-use postern::door::messages::{JournalKind, RevisionState, Rules, Trial};
+use postern::door::messages::{Defeat, JournalKind, RevisionState, Rules, Trial};
 use postern::settings::Role;
 use postern_web::{Config, app, serve};
 
@@ -70,6 +70,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         if says("unset") {
             state.role = Role::Unset;
+        }
+        if says("openwrt") {
+            state.beside = fake::beside::openwrt();
+            state.uci = Ok(fake::beside::from_uci());
+        }
+        if says("beside") {
+            state.role = Role::Companion;
+            state.defeats = vec![fake::beside::defeated(20, Defeat::LostIn, 3)];
+            state.page_elsewhere =
+                vec!["Port 80 of 192.168.1.1 is another program\u{2019}s: the admin page is at http://192.168.1.1:8080/.".into()];
         }
         if says("differs") {
             state.reason = Some("This kernel has no PPTP helper (nf_conntrack_pptp), so calls cannot pass. Install it, or leave PPTP off.".into());

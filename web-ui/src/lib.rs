@@ -47,7 +47,7 @@ use login::store::Logins;
 use pages::{
     about, access, account, backup, claim, confirm, devices, diagnose, firewall, forwards, helpers, history,
     internet, journal, local_network, login as login_page, look_again, mend, overview, passthrough, ports,
-    restart, rules, self_test, sessions, switch_on, tools,
+    restart, role, rules, self_test, sessions, switch_on, tools,
 };
 
 /// Every route, on one screen. `open`: anybody on the local network; `inside`: only with a live login.
@@ -69,6 +69,8 @@ pub fn routes() -> Vec<Route> {
         inside("/allow-device").post(switch_on::allow),
         inside("/network/internet").get(internet::show).post(internet::save),
         inside("/network/internet/move-home").post(internet::move_home),
+        inside("/network/role").get(role::show).post(role::save),
+        inside("/network/role/openwrt").get(role::openwrt::show).post(role::openwrt::save),
         inside("/network/ports").get(ports::show).post(ports::save),
         inside("/network/ports/look").post(ports::look),
         inside("/network/local").get(local_network::show).post(local_network::save),

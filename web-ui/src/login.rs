@@ -153,6 +153,7 @@ impl Admin {
             flash,
             trial: self.status.trial.clone(),
             error: false,
+            companion: self.status.role == postern::settings::Role::Companion,
         }
     }
 

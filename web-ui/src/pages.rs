@@ -25,6 +25,7 @@ pub mod owner;
 pub mod passthrough;
 pub mod ports;
 pub mod restart;
+pub mod role;
 pub mod rules;
 pub mod self_test;
 pub mod sessions;

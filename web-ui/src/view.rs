@@ -4,7 +4,7 @@ use askama::Template;
 use axum::http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use postern::door::messages::{Effect, Protocol, Trial};
+use postern::door::messages::{Defeated, Effect, Protocol, Status, Trial};
 use postern::log;
 
 use crate::assets;
@@ -24,6 +24,32 @@ pub struct Chrome {
     pub trial: Option<Trial>,
     /// The form was refused; the title says so.
     pub error: bool,
+    /// Another firewall is there.
+    pub companion: bool,
+}
+
+impl Chrome {
+    /// Beside another firewall: what this page is about is done by that one, in words. None: it is ours, at least in part.
+    pub fn theirs(&self) -> Option<&'static str> {
+        if !self.companion {
+            return None;
+        }
+        match self.here {
+            "/network/internet" => {
+                Some("The internet address is the other firewall\u{2019}s system\u{2019}s affair.")
+            }
+            "/network/local" => {
+                Some("Your devices get their addresses and names from the other firewall\u{2019}s system.")
+            }
+            "/network/ports" => Some("The ports are set up by the other firewall\u{2019}s system."),
+            "/security/firewall" => Some("What comes in and goes out is decided by the other firewall."),
+            "/security/forwards" => Some("Ports are forwarded by the other firewall: add them there."),
+            "/security/helpers" => Some(
+                "The other firewall attaches these helpers: switch them on there. PPTP\u{2019}s is Postern\u{2019}s.",
+            ),
+            _ => None,
+        }
+    }
 }
 
 /// A page without a menu: something is wrong, or nobody is logged in.
@@ -120,13 +146,34 @@ pub struct Truth {
     pub seen: Protocol,
     /// What people call one open connection of it.
     pub open_word: &'static str,
+    /// Which rules of another firewall keep it from working: each once, the newest first, at most [`Truth::DEFEATS`].
+    pub defeats: Vec<Defeated>,
 }
 
 impl Truth {
+    /// Most rules that are told of one protocol.
+    pub const DEFEATS: usize = 3;
+
     /// The protocol `name` of what is true now; none: the daemon did not tell.
-    pub fn of(seen: &[Protocol], name: &str) -> Option<Self> {
+    pub fn of(status: &Status, name: &str) -> Option<Self> {
         let open_word = if name == "pptp" { "Calls now" } else { "Tunnels now" };
-        seen.iter().find(|p| p.name == name).map(|p| Self { seen: p.clone(), open_word })
+        let seen = status.passthrough.iter().find(|p| p.name == name)?.clone();
+        let mut newest: Vec<&Defeated> = status.defeats.iter().filter(|one| one.name == name).collect();
+        newest.sort_by_key(|one| one.last_seconds);
+        let mut defeats: Vec<Defeated> = Vec::new();
+        for one in newest {
+            if !defeats.iter().any(|known| known.how == one.how && known.dropper == one.dropper) {
+                defeats.push(one.clone());
+            }
+        }
+        defeats.truncate(Self::DEFEATS);
+        Some(Self { seen, open_word, defeats })
+    }
+
+    /// Why it is not as it is set, where that is no other firewall's rule: those stand below, each with what to add.
+    pub fn reason(&self) -> Option<&str> {
+        let told = |reason: &&str| !self.defeats.iter().any(|one| reason.starts_with(&one.sentence));
+        self.seen.reason.as_deref().filter(told)
     }
 
     /// The name people know.

@@ -34,6 +34,9 @@ pub fn setting(key: &str) -> String {
     if let Some(name) = key.strip_prefix(forwards::KEY) {
         return format!("Port forward {name}");
     }
+    if let Some(mac) = key.strip_prefix("devices.") {
+        return format!("Device {mac}");
+    }
     keys::find(key).map_or(key, |k| k.hint).trim_end_matches('.').to_owned()
 }
 

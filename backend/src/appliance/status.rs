@@ -74,6 +74,9 @@ pub struct Status {
     /// Beside another firewall: what its rules keep from working.
     #[serde(default)]
     pub defeats: Vec<Defeated>,
+    /// Where the admin page is instead of the port it should have, in words; those are among the notices too.
+    #[serde(default)]
+    pub page_elsewhere: Vec<String>,
     /// Things the owner should know, in words.
     pub notices: Vec<String>,
 }
@@ -244,6 +247,7 @@ impl<K: Kernel> Appliance<K> {
         notices.extend(self.conflicts());
         Status {
             fingerprint: None,
+            page_elsewhere: Vec::new(),
             revision: state.revision,
             role: state.settings.role,
             trial: state.trial.as_ref().map(|trial| Trial {

@@ -2,36 +2,21 @@
 //! rule: the daemon may not read everything). What is taken goes through the door like any other change.
 
 use std::fmt::Write as _;
-use std::fs::read_to_string;
 use std::path::Path;
 
 use crate::door::client::Door;
 use crate::door::messages::{Call, Request, Response};
-use crate::sides::{Said, propose};
-use crate::uci::{self, Files};
+use crate::sides::files::Places;
+use crate::sides::propose;
+use crate::uci::{self, Files, Part};
 
 use super::{ADMIN, show, unreachable};
 
-/// Where OpenWrt keeps its configuration.
-pub const UCI: &str = "/etc/config";
-/// Where firewalld keeps its zones, as somebody has changed them.
-const ZONES: &str = "/etc/firewalld/zones";
-
-fn file(path: &Path) -> String {
-    read_to_string(path).unwrap_or_default()
-}
+pub use crate::sides::files::UCI;
 
 /// What seems to be the two sides, and how to take it.
 pub fn sides(json: bool) -> Result<String, String> {
-    let config = Path::new(UCI);
-    let zones = std::fs::read_dir(ZONES).into_iter().flatten().flatten();
-    let zones = zones.filter(|entry| entry.path().extension().is_some_and(|kind| kind == "xml"));
-    let said = Said {
-        uci: [file(&config.join("network")), file(&config.join("firewall"))],
-        zones: zones.map(|entry| file(&entry.path())).collect(),
-        route: file(Path::new("/proc/net/route")),
-        addresses: file(Path::new("/proc/net/fib_trie")),
-    };
+    let said = Places::here(None).read().said;
     let proposal = propose(&said);
     if json {
         return serde_json::to_string_pretty(&proposal)
@@ -66,16 +51,25 @@ pub async fn import(door: &Path, json: bool, folder: &Path, dry: bool) -> Result
     let Response::Settings { settings: now, revision } = ask(Request::Settings).await? else {
         return Err("The daemon gave another answer than was asked for.".to_owned());
     };
-    let [network, firewall, dhcp] = ["network", "firewall", "dhcp"].map(|name| file(&folder.join(name)));
-    if network.is_empty() && firewall.is_empty() {
+    let found = Places { uci: vec![folder.to_owned()], ..Places::default() }.read();
+    if found.folder.is_none() {
         return Err(format!("There is no configuration of OpenWrt in {}.", folder.display()));
     }
-    let read = uci::read(&Files { network: &network, firewall: &firewall, dhcp: &dhcp }, &now);
+    if let Some(path) = found.unreadable {
+        return Err(format!(
+            "{} cannot be read: it is no file, too long, or not yours to read.",
+            path.display()
+        ));
+    }
+    let [network, firewall, dhcp] = &found.said.uci;
+    let read = uci::read(&Files { network, firewall, dhcp }, &now, &Part::ALL).map_err(|broken| {
+        format!("{}/{broken} OpenWrt cannot read it either. Nothing was taken.", folder.display())
+    })?;
     let request = Request::Import { text: read.settings.to_toml(), dry, base_revision: Some(revision) };
     let mut text = show::answer(&ask(request).await?, json)?;
     if !json {
-        for told in &read.left_out {
-            let _ = writeln!(text, "Not taken: {told}"); // writing to a String cannot fail
+        for left in &read.left_out {
+            let _ = writeln!(text, "Not taken: {}", left.sentence); // writing to a String cannot fail
         }
     }
     print!("{text}");

@@ -10,21 +10,24 @@ use crate::settings::Settings;
 
 pub use super::guarded::RESET_WORD;
 pub use crate::appliance::{
-    Assignment, Attempt, Barrier, Effect, HelperState, InternetState, Ipv6State, KnownDevice, Lack,
-    ManyClients, Port, Protocol, Refusal, RefusalKind, Rules, Status, Trial, Use,
+    Assignment, Attempt, Barrier, Beside, Defeated, Dropper, Effect, FromPart, FromUci, HelperState,
+    InternetState, Ipv6State, KnownDevice, Lack, ManyClients, Port, Protocol, Refusal, RefusalKind, Rules,
+    Status, Trial, Uci, Use,
 };
 pub use crate::backup::MAX_FILE as MAX_BACKUP;
 pub use crate::clock::Clock;
 pub use crate::diagnosis::{Action, Cause, Diagnosis, Party, Step};
 pub use crate::journal::{JournalEntry, JournalFilter, JournalKind, JournalPage};
 pub use crate::kernel::SeenLink;
-pub use crate::ruleset::{Feature, Helper};
+pub use crate::ruleset::{Defeat, Feature, Helper};
 pub use crate::selftest::{Outcome, Subject, Tested};
 pub use crate::sessions::{
     Device, Filter, Kind, Page as SessionPage, Sample, Session, State as SessionState,
 };
+pub use crate::sides::{Other, Proposal};
 pub use crate::store::{Difference, Revision, RevisionState};
 pub use crate::tools::{Report, Row, Tool};
+pub use crate::uci::Part;
 
 /// Version of this protocol; the first frame names it and the daemon refuses another.
 pub const VERSION: u32 = 1;
@@ -238,6 +241,21 @@ pub enum Request {
         /// Switch on those that have no use yet and ask on them for a DHCP server; takes seconds.
         ask: bool,
     },
+    /// What stands on this box besides Postern, and which devices seem to be the two sides. Answer: [`Response::Beside`].
+    Beside,
+    /// What OpenWrt's configuration says that ours does not. Answer: [`Response::FromUci`], or refused with `invalid` where there is
+    /// none, or it cannot be read: then with file and line.
+    FromUci,
+    /// Takes parts of that. Answer: [`Response::Done`], or refused: with `conflict` if the files or the settings are others by now,
+    /// with `invalid` and the part as field if it does not fit without another one.
+    TakeUci {
+        /// As in [`Request::Change`].
+        base_revision: Option<i64>,
+        /// [`FromUci::digest`] of what was looked at.
+        digest: String,
+        /// Which.
+        parts: Vec<Part>,
+    },
     /// The devices of the home: those the owner has named, and those that have an address of ours. Answer:
     /// [`Response::Devices`].
     Devices,
@@ -338,6 +356,10 @@ pub enum Response {
         /// How many leases found no place in this answer.
         left_out: u32,
     },
+    /// What stands on this box besides Postern.
+    Beside(Box<Beside>),
+    /// What OpenWrt's configuration says.
+    FromUci(Box<FromUci>),
     /// Text to read.
     Text {
         /// As it is.

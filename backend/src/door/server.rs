@@ -291,7 +291,8 @@ impl<K: Kernel> Server<K> {
                 let mut status = self.appliance.status().await;
                 status.fingerprint = self.certificate().await.map(|it| it.fingerprint());
                 status.notices.extend(self.logins.notices());
-                status.notices.extend(self.listeners.lock().await.notices());
+                status.page_elsewhere = self.listeners.lock().await.notices();
+                status.notices.extend(status.page_elsewhere.iter().cloned());
                 Ok(Response::Status(Box::new(status)))
             }
             Request::Sessions { filter } => {
@@ -364,6 +365,11 @@ impl<K: Kernel> Server<K> {
                 Ok(Response::Journal(Box::new(self.appliance.told(&filter).await)))
             }
             Request::Ports { ask } => Ok(Response::Ports { ports: self.appliance.ports(ask).await? }),
+            Request::Beside => Ok(Response::Beside(Box::new(self.appliance.beside().await))),
+            Request::FromUci => Ok(Response::FromUci(Box::new(self.appliance.from_uci()?))),
+            Request::TakeUci { base_revision, digest, parts } => {
+                done(self.appliance.take_uci(base_revision, &digest, &parts, author).await?)
+            }
             Request::Devices => {
                 let (devices, left_out) = self.appliance.devices().await;
                 Ok(Response::Devices { devices, left_out })

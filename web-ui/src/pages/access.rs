@@ -32,6 +32,8 @@ struct AccessPage {
     uptime: String,
     fingerprint: Option<String>,
     notice: Option<String>,
+    /// Where this page is instead of the port below.
+    elsewhere: Vec<String>,
 }
 
 /// What the page's form holds, as typed.
@@ -127,6 +129,7 @@ impl AccessPage {
             uptime: words::span(status.uptime_seconds),
             fingerprint: status.fingerprint.clone(),
             notice: status.clock.notice(),
+            elsewhere: status.page_elsewhere.clone(),
         }
     }
 }

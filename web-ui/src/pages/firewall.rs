@@ -106,6 +106,7 @@ impl FirewallPage {
             spans: SPANS,
             takes_effect: match admin.status.role {
                 Role::Unset => "Kept for later: it takes effect once this box has a role.",
+                Role::Companion => "Kept for later: it takes effect once this box is the router.",
                 _ => "Takes effect at once.",
             },
         }

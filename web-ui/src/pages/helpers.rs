@@ -141,6 +141,7 @@ impl HelpersPage {
             mend: mend::why(status),
             takes_effect: match status.role {
                 Role::Unset => "Kept for later: it takes effect once this box has a role.",
+                Role::Companion => "Kept for later: it takes effect once this box is the router.",
                 _ => "Takes effect at once, for connections that begin then. No restart.",
             },
         }

@@ -69,10 +69,7 @@ fn page(chrome: Chrome, status: &Status, sessions: usize, newest: Option<Revisio
         rules: rules(&status.rules),
         internet: status.internet.as_ref().map(link),
         local_network: status.local_network.as_ref().map(link),
-        passthrough: ["ipsec", "l2tp", "pptp"]
-            .iter()
-            .filter_map(|n| Truth::of(&status.passthrough, n))
-            .collect(),
+        passthrough: ["ipsec", "l2tp", "pptp"].iter().filter_map(|n| Truth::of(status, n)).collect(),
         notices: status.notices.clone(),
         blocked: blocked(&status.attempts),
         revision_now: status.revision,

@@ -6,10 +6,10 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use postern::door::messages::{
-    Assignment, Attempt, Barrier, Call, Cause, Clock, Diagnosis, Effect, Greeting, Helper, HelperState,
-    InternetState, JournalEntry, JournalFilter, JournalKind, JournalPage, KnownDevice, Lack, LiveLogin,
-    ManyClients, Party, Port, Protocol, RESET_WORD, Refusal, RefusalKind, Report, Request, Response,
-    Revision, Rules, SelfTest, Session, Status, Step, Trial,
+    Assignment, Attempt, Barrier, Beside, Call, Cause, Clock, Defeated, Diagnosis, Effect, FromUci, Greeting,
+    Helper, HelperState, InternetState, JournalEntry, JournalFilter, JournalKind, JournalPage, KnownDevice,
+    Lack, LiveLogin, ManyClients, Party, Port, Protocol, RESET_WORD, Refusal, RefusalKind, Report, Request,
+    Response, Revision, Rules, SelfTest, Session, Status, Step, Trial,
 };
 use postern::kernel::SeenLink;
 use postern::services::Service;
@@ -18,6 +18,8 @@ use postern::settings::{FieldError, Role, Settings};
 use postern_web::daemon::{Daemon, Silence};
 
 // With a path, because the preview takes this file under another name.
+#[path = "fake/beside.rs"]
+pub mod beside;
 #[path = "fake/changes.rs"]
 mod changes;
 
@@ -81,6 +83,13 @@ pub struct State {
     /// Every change of a device that was tried: base revision and words.
     pub device_changes: Vec<(Option<i64>, String)>,
     pub lacks: Vec<Lack>,
+    pub defeats: Vec<Defeated>,
+    pub page_elsewhere: Vec<String>,
+    pub beside: Beside,
+    /// What OpenWrt's configuration says, or why it does not.
+    pub uci: Result<FromUci, Refusal>,
+    /// Every part of it that was taken: base revision, digest and words.
+    pub taken: Vec<(Option<i64>, String, String)>,
     pub many_clients: ManyClients,
     /// Answers the next change of settings, rules or password.
     pub refuse: Option<Refusal>,
@@ -266,6 +275,11 @@ impl Fake {
             devices: Vec::new(),
             device_changes: Vec::new(),
             lacks: Vec::new(),
+            defeats: Vec::new(),
+            page_elsewhere: Vec::new(),
+            beside: Beside::default(),
+            uci: Ok(FromUci::default()),
+            taken: Vec::new(),
             many_clients: ManyClients::default(),
             refuse: None,
             refuse_login: None,
@@ -433,7 +447,8 @@ impl State {
             needs_mending: false,
             throughput: self.sessions.first().map(|one| one.samples.clone()).unwrap_or_default(),
             attempts: self.attempts.clone(),
-            defeats: Vec::new(),
+            defeats: self.defeats.clone(),
+            page_elsewhere: self.page_elsewhere.clone(),
             notices: self.notices.clone(),
         }
     }
@@ -460,7 +475,9 @@ impl Daemon for Fake {
         }
         let ours = call.ticket.unwrap_or_default();
         let refused = match call.request {
-            Request::SetDevice { .. } | Request::RemoveDevice { .. } => state.refuse.take(),
+            Request::SetDevice { .. } | Request::RemoveDevice { .. } | Request::TakeUci { .. } => {
+                state.refuse.take()
+            }
             Request::Mend
             | Request::LookAgain
             | Request::Undo { .. }
@@ -615,6 +632,16 @@ impl Daemon for Fake {
             Request::EndLogin { id } => {
                 state.tickets.retain(|_, (its, _)| *its != id);
                 done("That login has ended.")
+            }
+            Request::Beside => Response::Beside(Box::new(state.beside.clone())),
+            Request::FromUci => match state.uci.clone() {
+                Ok(from) => Response::FromUci(Box::new(from)),
+                Err(refusal) => Response::Refused(refusal),
+            },
+            Request::TakeUci { base_revision, digest, parts } => {
+                let words: Vec<&str> = parts.iter().map(|part| part.word()).collect();
+                state.taken.push((base_revision, digest, words.join(" ")));
+                done("What was ticked is taken.")
             }
             Request::Rules => Response::Text { text: RULES.into() },
             Request::Devices => Response::Devices { devices: state.devices.clone(), left_out: 0 },
