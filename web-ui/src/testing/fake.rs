@@ -82,6 +82,8 @@ pub struct State {
     pub device_changes: Vec<(Option<i64>, String)>,
     pub lacks: Vec<Lack>,
     pub many_clients: ManyClients,
+    /// The password was typed too long ago to open anything to the internet.
+    pub stale: bool,
     /// Answers the next change of settings, rules or password.
     pub refuse: Option<Refusal>,
     /// Answers the next login.
@@ -267,6 +269,7 @@ impl Fake {
             device_changes: Vec::new(),
             lacks: Vec::new(),
             many_clients: ManyClients::default(),
+            stale: false,
             refuse: None,
             refuse_login: None,
             silent: false,
@@ -467,6 +470,7 @@ impl Daemon for Fake {
             | Request::GoBack { .. }
             | Request::Backup { .. }
             | Request::Restart { .. }
+            | Request::Prove { .. }
             | Request::Password { .. } => state.refuse.take(),
             Request::Restore { dry: false, .. } => state.refuse.take(),
             Request::Import { dry: false, .. } => state.refuse.take(),
@@ -565,6 +569,7 @@ impl Daemon for Fake {
             Request::Backup { owner, .. }
             | Request::Restore { owner, .. }
             | Request::Restart { owner }
+            | Request::Prove { owner }
             | Request::Reset { owner, .. }
                 if owner.0 != state.password =>
             {
@@ -593,6 +598,10 @@ impl Daemon for Fake {
                 state.ends.push("restart");
                 state.tickets.clear();
                 done("Postern restarts. The rules stay in force, and every login ends.")
+            }
+            Request::Prove { .. } => {
+                state.stale = false;
+                done("That is the password of this router.")
             }
             Request::Reset { word, .. } if word != RESET_WORD => {
                 Response::Refused(Refusal::field(RefusalKind::Invalid, "word", "Type the word reset here."))
