@@ -90,6 +90,8 @@ pub struct Author {
     pub who: &'static str,
     /// `command line`, or the browser's address.
     pub via: String,
+    /// Whether it may open something to the internet ([`Settings::opens`]): root, or whoever has typed the password just now.
+    pub may_open: bool,
 }
 
 impl Author {
@@ -100,12 +102,23 @@ impl Author {
 
     /// Root, or a member of group postern, on the command line.
     pub fn command_line() -> Self {
-        Self { who: "root", via: "command line".to_owned() }
+        Self { who: "root", via: "command line".to_owned(), may_open: true }
     }
 
     /// The owner, in a browser.
     pub fn browser(source: Option<IpAddr>) -> Self {
-        Self { who: "owner", via: source.map_or_else(|| "web page".to_owned(), |ip| ip.to_string()) }
+        let via = source.map_or_else(|| "web page".to_owned(), |ip| ip.to_string());
+        Self { who: "owner", via, may_open: false }
+    }
+
+    /// The same, who has typed the password just now, or has not.
+    pub fn with_proof(self, fresh: bool) -> Self {
+        Self { may_open: fresh, ..self }
+    }
+
+    /// Postern itself: what was to end by itself ends.
+    fn its_end() -> Self {
+        Self { who: "postern", via: "its end time".to_owned(), may_open: false }
     }
 }
 
@@ -370,6 +383,10 @@ impl<K: Kernel> Appliance<K> {
         wrong.extend(timed::check(&state.settings, &wanted, (self.options.clock)()));
         if !wrong.is_empty() {
             return Err(Refusal::invalid(wrong));
+        }
+        if !author.may_open && wanted.opens(&state.settings) {
+            let sentence = "This lets somebody in from the internet. Nothing was changed: type the password of this router first.";
+            return Err(Refusal::of(RefusalKind::Prove, sentence));
         }
         self.ask_kernel_again(state, &wanted).await?;
         let found = self.found(&state.settings, &wanted).await.map_err(|e| Refusal::failed(&e))?;

@@ -262,7 +262,10 @@ impl<K: Kernel> Server<K> {
     async fn answer_owner(&self, call: Call, side: Side) -> Result<Response, Refusal> {
         let author = match side {
             Side::Admin => Author::command_line(),
-            Side::Web => Author::browser(call.source),
+            Side::Web => {
+                let fresh = call.ticket.as_deref().is_some_and(|ticket| self.logins.fresh(ticket));
+                Author::browser(call.source).with_proof(fresh)
+            }
         };
         let admin_only = || match side {
             Side::Admin => Ok(()),
@@ -354,6 +357,7 @@ impl<K: Kernel> Server<K> {
             Request::Backup { .. }
             | Request::Restore { .. }
             | Request::Restart { .. }
+            | Request::Prove { .. }
             | Request::Reset { .. } => self.answer_guarded(call, side, author).await,
             Request::Password { .. } | Request::Logins | Request::EndLogin { .. } => {
                 self.answer_account(call, side, &author).await
