@@ -3,6 +3,7 @@
 
 mod apply;
 mod attempts;
+mod beside;
 mod calls;
 mod defeats;
 mod devices;
@@ -16,9 +17,11 @@ mod lacks;
 pub mod memory;
 mod names;
 mod network;
+mod others;
 mod places;
 mod ports;
 mod refusal;
+mod remedy;
 pub mod reset;
 mod sentences;
 mod sessions;
@@ -136,6 +139,8 @@ pub struct Appliance<K> {
     server_names: std::sync::Mutex<crate::sessions::ServerNames>,
     /// Which rules of others keep passthrough from working.
     named: std::sync::Mutex<defeats::Named>,
+    /// The rules of others that reach into passthrough, and the generation of all rules that they were read from; role companion.
+    others: std::sync::Mutex<(Option<u32>, std::sync::Arc<others::Others>)>,
     /// PPTP calls that servers refused.
     resets: std::sync::Mutex<calls::Resets>,
     /// Held while the ports are asked for a provider: two at once would spoil each other's answers.
@@ -226,6 +231,7 @@ impl<K: Kernel> Appliance<K> {
             conflicts: std::sync::Mutex::default(),
             throughput: std::sync::Mutex::default(),
             named: std::sync::Mutex::default(),
+            others: std::sync::Mutex::default(),
             resets: std::sync::Mutex::default(),
             asking: Mutex::default(),
             internet: std::sync::Mutex::default(),
@@ -323,7 +329,9 @@ impl<K: Kernel> Appliance<K> {
         if !wrong.is_empty() {
             return Err(Refusal::invalid(wrong));
         }
-        self.replace(&mut state, wanted, comment, author).await
+        let told = self.taking_the_role(&state, patch, &mut wanted).await?;
+        let said = self.replace(&mut state, wanted, comment, author).await?;
+        Ok([vec![said], told].concat().join(" "))
     }
 
     /// A change, and its line in the journal: what the owner has mistyped is none.
@@ -379,6 +387,7 @@ impl<K: Kernel> Appliance<K> {
             comment,
         };
         let revision = self.store.save(new).await.map_err(failed)?;
+        self.keep_address(&state.settings, &wanted, &found.before);
         let step = Step::new(Some(&state.settings), &wanted);
         let applied = match self.apply_found(&state.capabilities, step, &found).await {
             Ok(applied) => applied,

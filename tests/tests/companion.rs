@@ -9,5 +9,9 @@ mod defeats;
 mod firewalls;
 #[path = "companion/moves.rs"]
 mod moves;
+#[path = "companion/remedies.rs"]
+mod remedies;
 #[path = "companion/suite.rs"]
 mod suite;
+#[path = "companion/ways.rs"]
+mod ways;

@@ -70,9 +70,9 @@ pub(super) async fn trace(
     Ok(told)
 }
 
-/// The rules of everybody.
+/// The rules of everybody, without the elements of sets (a list of addresses may have 100,000) and without counts.
 pub(super) async fn listing() -> Result<String, Error> {
-    run(&["-s", "list", "ruleset"], "").await
+    run(&["-s", "-t", "list", "ruleset"], "").await
 }
 
 fn program() -> &'static str {
