@@ -17,13 +17,16 @@ mod lacks;
 pub mod memory;
 mod names;
 mod network;
+mod others;
 mod places;
 mod ports;
 mod refusal;
+mod remedy;
 pub mod reset;
 mod sentences;
 mod sessions;
 mod status;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod throughput;
@@ -53,7 +56,6 @@ use crate::sides::files::Places;
 use crate::store::{Before, NewRevision, Revision, RevisionState, Store};
 
 use apply::{Failed, Step};
-pub use beside::{Beside, FromPart, FromUci, Uci};
 pub use defeats::Defeated;
 pub use devices::KnownDevice;
 pub use history::Imported;
@@ -61,6 +63,7 @@ pub use internet::{InternetState, Ipv6State};
 pub use ports::{Port, Use};
 pub use refusal::{Refusal, RefusalKind};
 pub use reset::Folders;
+pub use surroundings::{Beside, FromPart, FromUci, Uci};
 use trial::{OnTrial, needs_trial};
 
 pub use attempts::{Attempt, Barrier};
@@ -152,6 +155,8 @@ pub struct Appliance<K> {
     server_names: std::sync::Mutex<crate::sessions::ServerNames>,
     /// Which rules of others keep passthrough from working.
     named: std::sync::Mutex<defeats::Named>,
+    /// The rules of others that reach into passthrough, and the generation of all rules that they were read from; role companion.
+    others: std::sync::Mutex<(Option<u32>, std::sync::Arc<others::Others>)>,
     /// PPTP calls that servers refused.
     resets: std::sync::Mutex<calls::Resets>,
     /// Held while the ports are asked for a provider: two at once would spoil each other's answers.
@@ -251,6 +256,7 @@ impl<K: Kernel> Appliance<K> {
             conflicts: std::sync::Mutex::default(),
             throughput: std::sync::Mutex::default(),
             named: std::sync::Mutex::default(),
+            others: std::sync::Mutex::default(),
             resets: std::sync::Mutex::default(),
             asking: Mutex::default(),
             internet: std::sync::Mutex::default(),
@@ -348,7 +354,9 @@ impl<K: Kernel> Appliance<K> {
         if !wrong.is_empty() {
             return Err(Refusal::invalid(wrong));
         }
-        self.replace(&mut state, wanted, comment, author).await
+        let told = self.taking_the_role(&state, patch, &mut wanted).await?;
+        let said = self.replace(&mut state, wanted, comment, author).await?;
+        Ok([vec![said], told].concat().join(" "))
     }
 
     /// A change, and its line in the journal: what the owner has mistyped is none.
@@ -408,6 +416,7 @@ impl<K: Kernel> Appliance<K> {
             comment,
         };
         let revision = self.store.save(new).await.map_err(failed)?;
+        self.keep_address(&state.settings, &wanted, &found.before);
         let step = Step::new(Some(&state.settings), &wanted);
         let applied = match self.apply_found(&state.capabilities, step, &found).await {
             Ok(applied) => applied,

@@ -39,6 +39,7 @@ impl<K: Kernel> Appliance<K> {
         self.store.mark(id, RevisionState::Confirmed).await.map_err(|e| Refusal::failed(&e))?;
         state.trial = None;
         self.journal.note(JournalKind::Trial, author.by(), &format!("confirmed revision {id}"));
+        self.publish(&state).await;
         Ok("These settings are kept.".to_owned())
     }
 

@@ -103,7 +103,12 @@ impl<K: Kernel> Server<K> {
         let mut wanted = self.appliance.admin_addresses();
         loop {
             let addresses = wanted.borrow_and_update().clone();
-            let changed = self.listeners.lock().await.become_these(&addresses);
+            let mut listeners = self.listeners.lock().await;
+            let changed = listeners.become_these(&addresses);
+            if listeners.moved() {
+                self.appliance.note_taken_ports();
+            }
+            drop(listeners);
             if changed {
                 self.listening.send_modify(|n| *n += 1);
             }

@@ -53,6 +53,8 @@ pub const KEPT: &[&str] = &[
     "esp_heard",
 ];
 
+pub(in crate::ruleset) use zones::by_another_way;
+
 /// Whether these rules are to be there.
 pub(in crate::ruleset) fn wanted(ipsec: &Ipsec, capabilities: &Capabilities) -> bool {
     ipsec.enabled && ipsec.many_clients && capabilities.many_clients
