@@ -18,6 +18,7 @@ pub mod memory;
 mod names;
 mod network;
 mod others;
+mod page;
 mod places;
 mod ports;
 mod refusal;
@@ -212,6 +213,8 @@ struct State {
     revision: i64,
     settings: Settings,
     trial: Option<OnTrial>,
+    /// Where the admin page was, for a while.
+    moved_from: Option<page::MovedFrom>,
     /// Why the kernel does not do what the settings say, if the last apply failed and could not be put back.
     broken: Option<String>,
     /// What was to end by itself has ended, and the store does not know it yet ([`timed`]).
@@ -234,6 +237,7 @@ impl<K: Kernel> Appliance<K> {
             revision,
             settings,
             trial: None,
+            moved_from: None,
             broken: None,
             unsaved: false,
             ending: false,

@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::ends::{Ends, GRE};
 use super::flows::{TCP, from_the_home, without_helper};
-use super::network::{admin_addresses, closed, differences, home, network};
+use super::network::{closed, differences, home, network};
 use super::withdrawn::Withdrawn;
-use super::{Appliance, State, places};
-use crate::kernel::{Error, Flow, Kernel, Load, Network, Observation, SeenLink};
+use super::{Appliance, places};
+use crate::kernel::{Error, Flow, Kernel, Load, Network, Observation};
 use crate::log;
 use crate::ruleset::forwards::Lost;
 use crate::ruleset::{self, Capabilities, FlowMatch, Helper, Ruleset};
@@ -368,39 +368,6 @@ impl<K: Kernel> Appliance<K> {
             Ok(found) => differences(&wanted, &found),
             Err(error) => vec![format!("{error}.")],
         }
-    }
-
-    /// Publishes the settings in force, and where the admin page shall listen.
-    pub(super) async fn publish(&self, state: &State) {
-        self.in_force.send_replace((state.revision, state.settings.clone()));
-        if state.settings.role == Role::Router {
-            // At the address that is set, whatever the ports have.
-            return self.publish_addresses(state, &[]);
-        }
-        match self.kernel.observe(&[]).await {
-            Ok(seen) => self.publish_addresses(state, &seen.links),
-            Err(error) => drop(log::incident(&error)),
-        }
-    }
-
-    /// Addresses come and go without us: a DHCP client of the box, a cable.
-    ///
-    /// Who has taken the role companion in a browser finds the page where it was, too, as long as that is on trial: it moves to another
-    /// port then (see `beside.rs`).
-    pub(super) fn publish_addresses(&self, state: &State, links: &[SeenLink]) {
-        let mut addresses = admin_addresses(&state.settings, links);
-        if state.settings.role == Role::Unset {
-            addresses = self.out_of_the_way(addresses);
-        }
-        if let Some(trial) = state.trial.as_ref().filter(|_| state.settings.role == Role::Companion) {
-            let before = admin_addresses(&trial.back_to.1, links);
-            addresses.extend(before.into_iter().filter(|one| !addresses.contains(one)).collect::<Vec<_>>());
-        }
-        self.admin.send_if_modified(|now| {
-            let differs = *now != addresses;
-            *now = addresses;
-            differs
-        });
     }
 }
 

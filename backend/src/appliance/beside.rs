@@ -5,7 +5,6 @@
 //! box has.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -27,8 +26,6 @@ use crate::{file, log};
 const NOTED: &str = "kernel-before.json";
 /// Largest such file that is read, in bytes: 25 settings are 2 kB.
 const LARGEST: u64 = 64 << 10;
-/// A file of this name in the state directory says that another program had the ports of a web page on this box.
-const TAKEN: &str = "web-ports-taken";
 /// What is forwarded beside another firewall goes on: taken away, every call would end.
 const FORWARDING: [&str; 2] = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
 /// So long a router that asks for its address by DHCP keeps the one the box had, in seconds: longer than a trial.
@@ -193,28 +190,6 @@ impl<K: Kernel> Appliance<K> {
 
     fn noted_path(&self) -> Option<PathBuf> {
         self.options.folders.as_ref().map(|folders| folders.state.join(NOTED))
-    }
-
-    /// Another program has port 80 or 443. At the next boot it may come after us (OpenWrt starts its web server late), and while this box
-    /// has no role we have no business in its way.
-    pub fn note_taken_ports(&self) {
-        if let Some(path) = self.options.folders.as_ref().map(|folders| folders.state.join(TAKEN))
-            && !path.exists()
-            && let Err(error) = std::fs::File::create(path)
-        {
-            log::warning(&format!("that another program has the web ports could not be noted: {error}"));
-        }
-    }
-
-    /// The same addresses at the ports that are taken in place of those of a web page, if another program was seen to have these.
-    pub(super) fn out_of_the_way(&self, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-        let taken = self.options.folders.as_ref().is_some_and(|folders| folders.state.join(TAKEN).exists());
-        for address in addresses.iter_mut().filter(|_| taken) {
-            if let Some((_, instead)) = IN_PLACE.iter().find(|(port, _)| *port == address.port()) {
-                address.set_port(*instead);
-            }
-        }
-        addresses
     }
 
     /// A companion becomes a router that asks for its address: the one that the box has, with its route, counts as lent until the

@@ -65,6 +65,34 @@ fn ike_and_esp_that_leave_by_another_port_are_answered_there_and_the_others_have
     assert_eq!(zoned("server1"), 2, "{entries}");
 }
 
+/// The telephone is in a network of its own, as guests are; the other firewall lets it out by the same line.
+fn guests(beside: &Beside) {
+    beside.lab.outer().ok(&[
+        "sh",
+        "-euc",
+        "ip -n lan-switch link set phone nomaster; ip -n lan-switch link set phone netns router
+         ip -n router link set phone name guest0; ip -n router link set guest0 up; ip -n router addr add 192.168.9.1/24 dev guest0
+         ip -n phone addr flush dev eth0 scope global; ip -n phone addr add 192.168.9.103/24 dev eth0
+         ip -n phone route replace default via 192.168.9.1",
+    ]);
+    beside.nft("table inet mine { chain forward { iifname \"guest0\" oifname \"wan0\" accept; }; }");
+}
+
+#[test]
+fn a_guest_and_a_device_of_the_home_both_have_their_tunnel_to_one_server() {
+    let beside = Beside::new(Firewall::Hand);
+    guests(&beside);
+    let _echo = beside.lab.host("server1").echo(&[Kind::Ip(50), Kind::Udp(500)]);
+    for kind in [Kind::Udp(500), Kind::Ip(50)] {
+        let flows: Vec<_> =
+            ["laptop1", "phone"].map(|name| beside.lab.host(name).flow(kind, address("server1"))).into();
+        for flow in &flows {
+            let works = wait::until(SOON * 3, || (flow.answered().len() >= 50).then_some(()));
+            assert!(works.is_some(), "{kind}: each hears its own answers:\n{}", flow.tail());
+        }
+    }
+}
+
 #[test]
 fn raw_esp_of_two_devices_goes_on_after_our_table_was_flushed_and_theirs_loaded_anew() {
     let beside = Beside::new(Firewall::Fw4);

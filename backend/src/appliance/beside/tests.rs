@@ -143,7 +143,7 @@ async fn the_page_leaves_ports_80_and_443_to_others_and_keeps_a_port_that_the_ow
 }
 
 #[tokio::test]
-async fn on_trial_the_page_is_where_it_was_too() {
+async fn on_trial_and_a_while_longer_the_page_is_where_it_was_too() {
     let home = Home::fresh().await;
     let lan = SeenLink {
         name: "lan0".into(),
@@ -161,7 +161,11 @@ async fn on_trial_the_page_is_where_it_was_too() {
     home.set(&COMPANION).await.unwrap();
     assert_eq!(ports(), [8080, 80]);
     home.appliance.confirm(None, Author::command_line()).await.unwrap();
-    assert_eq!(ports(), [8080]);
+    assert_eq!(ports(), [8080, 80]);
+    let again = Home::started(home.fake.clone(), home.store.clone()).await;
+    let after =
+        again.appliance.admin_addresses().borrow().iter().map(std::net::SocketAddr::port).collect::<Vec<_>>();
+    assert_eq!(after, [8080], "not after a start");
 }
 
 #[tokio::test]

@@ -64,6 +64,9 @@ pub(in crate::ruleset) fn wanted(ipsec: &Ipsec, capabilities: &Capabilities) -> 
 pub(in crate::ruleset) fn rules(table: &mut Table, sides: &Sides, servers: &[Ipv4Addr]) {
     table.learnt(learnt::LEARNT);
     zones::rules(table, sides, servers);
+    if sides.beside_others {
+        zones::other_local_networks(table, sides);
+    }
     requests::rules(table);
     answers::rules(table);
     ike::rules(table);

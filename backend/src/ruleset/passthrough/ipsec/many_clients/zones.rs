@@ -50,6 +50,28 @@ pub(in crate::ruleset) fn by_another_way(table: &mut Table, sides: &Sides, learn
     );
 }
 
+/// Beside another firewall: devices of other local networks (guests) have no zone, and are together one more client of each of their
+/// servers. So what comes from such a server is told apart from what is the home's by the same cookies, SPIs and turns. After
+/// everybody else's rules in `forward`.
+pub(super) fn other_local_networks(table: &mut Table, sides: &Sides) {
+    let Sides { local, internet, .. } = sides;
+    let out = format!("iifname != \"{local}\" oifname \"{internet}\" meta nfproto ipv4");
+    let back = format!("iifname \"{internet}\" oifname != \"{local}\" meta nfproto ipv4");
+    for (rule, why) in [
+        (
+            format!("{out} meta l4proto 50 ct zone 0 jump esp_out"),
+            "another local network's ESP: learn its SPIs",
+        ),
+        (
+            format!("{out} udp sport 500 udp dport 500 ct zone 0 jump ike_out"),
+            "another local network's IKE: learn its cookies",
+        ),
+        (format!("{back} meta l4proto 50 ct zone 0 jump esp_back"), "learn whose SPIs these are"),
+    ] {
+        table.rule(Chain::Forward, rule, why);
+    }
+}
+
 /// The one hook before conntrack. Ordinary packets leave it at the first or second rule.
 pub(super) fn rules(table: &mut Table, sides: &Sides, servers: &[Ipv4Addr]) {
     let Sides { local, internet, prefix, .. } = sides;
