@@ -87,7 +87,9 @@ pub fn uci(bytes: &[u8]) {
     let mut files = text.split("\n---\n");
     let mut next = || files.next().unwrap_or_default();
     let files = uci::Files { network: next(), firewall: next(), dhcp: next() };
-    drop(uci::read(&files, &Settings::default(), &uci::Part::ALL));
+    if let Ok(read) = uci::read(&files, &Settings::default(), &uci::Part::ALL) {
+        assert_eq!(read.settings.check(), []);
+    }
     let said = sides::Said {
         uci: [files.network.to_owned(), files.firewall.to_owned(), files.dhcp.to_owned()],
         zones: vec![files.dhcp.to_owned()],

@@ -184,6 +184,41 @@ fn reading_twice_changes_nothing_more_and_garbage_does_no_harm() {
 }
 
 #[test]
+fn whatever_is_cut_out_or_moved_what_is_taken_can_be_stored() {
+    let mut seed = 1_u64;
+    let mut dice = |below: usize| {
+        // SplitMix64.
+        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed ^ (mixed >> 27)) as usize % below
+    };
+    let mut taken = 0;
+    for _ in 0..1000 {
+        let [network, firewall, dhcp] = [FILES.network, FILES.firewall, FILES.dhcp].map(|text| {
+            // Whole lines, as a rule; sometimes any letters, which the format seldom stands.
+            let by = if dice(8) == 0 { "" } else { "\n" };
+            let mut pieces: Vec<&str> = text.split(by).collect();
+            for _ in 0..dice(4) {
+                let from = dice(pieces.len());
+                let to = (from + dice(5)).min(pieces.len());
+                let cut: Vec<&str> = pieces.drain(from..to).collect();
+                if dice(2) == 0 && !pieces.is_empty() {
+                    let at = dice(pieces.len());
+                    pieces.splice(at..at, cut);
+                }
+            }
+            pieces.join(by)
+        });
+        let files = Files { network: &network, firewall: &firewall, dhcp: &dhcp };
+        if let Ok(read) = super::read(&files, &Settings::default(), &Part::ALL) {
+            assert_eq!(read.settings.check(), [], "{network}\n---\n{firewall}\n---\n{dhcp}");
+            taken += 1;
+        }
+    }
+    assert!((100..900).contains(&taken), "the cuts are neither harmless nor deadly: {taken}");
+}
+
+#[test]
 fn nothing_is_opened_to_the_internet_that_was_not_open_to_it() {
     let firewall = |redirect: &str| {
         format!(

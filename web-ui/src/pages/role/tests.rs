@@ -28,7 +28,7 @@ async fn beside_another_firewall_the_companion_is_recommended_its_sides_are_prop
     browser.open(HERE).await;
     let body = &browser.body;
     assert!(body.contains("stands on this box (table inet fw4)"), "{body}");
-    let companion = body.split("id=\"role-companion\"").nth(1).unwrap().split("</label>").next().unwrap();
+    let companion = body.split("id=\"role-companion\"").nth(1).unwrap().split("</p>").next().unwrap();
     assert!(companion.contains("Recommended here"), "{companion}");
     assert!(body.contains("and not taken yet") && body.contains("eth2 leads to the internet too"), "{body}");
     assert!(
@@ -62,7 +62,7 @@ async fn without_another_firewall_the_router_is_recommended_and_nothing_is_propo
     let mut browser = Browser::logged_in().await;
     browser.daemon.state().role = Role::Unset;
     browser.open(HERE).await;
-    let router = browser.body.split("id=\"role-router\"").nth(1).unwrap().split("</label>").next().unwrap();
+    let router = browser.body.split("id=\"role-router\"").nth(1).unwrap().split("</p>").next().unwrap();
     assert!(router.contains("Recommended here") && browser.body.contains("href=\"/network/ports\""));
     assert!(
         browser.body.contains("tells the two sides for sure") && !browser.body.contains("id=\"openwrt\"")
