@@ -89,7 +89,7 @@ impl Chance {
             match self.below(4) {
                 0 => path.truncate(at.max(1)),
                 1 => {
-                    let word: &str = self.one(&["/", "..", "%2e", "%", ";", "//", "%00", "~"]);
+                    let word: &&str = self.one(&["/", "..", "%2e", "%", ";", "//", "%00", "~"]);
                     path.insert_str(at, word);
                 }
                 _ => {}
