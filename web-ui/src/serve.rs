@@ -154,7 +154,9 @@ async fn accept(listener: TcpListener, host: Host) {
                 };
                 // No await between a place at once and the spawn: this task may be dropped at any await.
                 if let Ok(place) = place {
-                    tokio::spawn(connection(stream, address, host.clone(), place));
+                    // From now on: in a storm many are accepted in a row, before the first of them is looked at.
+                    let arriving = place.busy().work();
+                    tokio::spawn(connection(stream, address, host.clone(), place, arriving));
                 }
             }
             // Out of descriptors or the like: it passes.
@@ -163,10 +165,9 @@ async fn accept(listener: TcpListener, host: Host) {
     }
 }
 
-async fn connection(stream: TcpStream, address: SocketAddr, host: Host, place: Place) {
+async fn connection(stream: TcpStream, address: SocketAddr, host: Host, place: Place, arriving: Working) {
     let _ = stream.set_nodelay(true);
-    // What it has sent already is looked at before its place may be taken back: in a storm many are accepted in a row.
-    let arriving = place.busy().work();
+    // What it has sent already is looked at before its place may be taken back.
     let _ = timeout(ARRIVING, stream.readable()).await;
     let Some(tls) = host.tls.clone() else {
         return converse(stream, address, host, place, Some(arriving)).await;

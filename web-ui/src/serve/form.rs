@@ -15,15 +15,15 @@ use super::places::Busy;
 pub(super) struct Form {
     body: Incoming,
     busy: Busy,
-    /// Until then nothing is held against the visitor: what he has sent may stand in our own buffers.
-    arriving: Pin<Box<Sleep>>,
+    /// Since we first had to wait. Until its end nothing is held against the visitor: what he has sent may stand in our own buffers.
+    arriving: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
 
 impl Form {
     /// Of a request that is marked as being answered.
     pub(super) fn new(body: Incoming, busy: Busy) -> Self {
-        Self { body, busy, arriving: Box::pin(sleep(ARRIVING)), waiting: false }
+        Self { body, busy, arriving: None, waiting: false }
     }
 
     fn wait(&mut self, waiting: bool) {
@@ -49,7 +49,10 @@ impl Body for Form {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        let late = polled.is_pending() && self.arriving.as_mut().poll(context).is_ready();
+        let late = polled.is_pending() && {
+            let arriving = self.arriving.get_or_insert_with(|| Box::pin(sleep(ARRIVING)));
+            arriving.as_mut().poll(context).is_ready()
+        };
         self.wait(late);
         polled
     }

@@ -88,7 +88,10 @@ impl Chance {
             let at = self.below(path.len() + 1);
             match self.below(4) {
                 0 => path.truncate(at.max(1)),
-                1 => path.insert_str(at, *self.one(&["/", "..", "%2e", "%", ";", "//", "%00", "~"])),
+                1 => {
+                    let word: &&str = self.one(&["/", "..", "%2e", "%", ";", "//", "%00", "~"]);
+                    path.insert_str(at, word);
+                }
                 _ => {}
             }
         }
