@@ -162,6 +162,11 @@ fn an_upgrade_a_downgrade_and_every_broken_upgrade_lose_no_packet_and_keep_the_s
     // What a bad migration leaves.
     let spoil = "#!/bin/sh\ncase $1 in daemon) echo spoilt >/var/lib/postern/postern.db; rm -f /var/lib/postern/postern.db-wal ;; esac\n\
                  exec /usr/bin/postern.real \"$@\"\n";
+    // Nothing is wrong with this one, which is two programs and a script before them: what is noticed below is what is broken there,
+    // and to go back is to go back to two programs.
+    let fine = "#!/bin/sh\nexec /usr/bin/postern.real \"$@\"\n";
+    let (done, said) = debian.install(&broken(&old, "0.1.9", "postern", fine));
+    assert!(done, "{said}");
     let history = debian.ok(&["postern", "history"]);
     for (version, program, script) in [
         ("0.2.0", "postern", crash),
