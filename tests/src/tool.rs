@@ -1,5 +1,6 @@
 //! The programs that run inside the lab, as subcommands of `postern-lab`. They write one JSON object per line.
 
+mod dhcp_guest;
 mod dhcp_server;
 mod dialogue;
 mod echo;
@@ -17,6 +18,7 @@ mod pptp;
 mod probe;
 mod pulse;
 mod steady;
+mod talk;
 mod torrent;
 
 use std::io::Write;
@@ -41,6 +43,8 @@ pub const USAGE: &str = "usage: postern-lab demo [--port PORT] [--claimed]
        postern-lab forge FILE [--hz N] [--again]         sends packets with headers of their own
        postern-lab listen                                tells the lab's packets that are delivered here
        postern-lab dialogue FILE --listen|--call ADDRESS:PORT  TCP, segment by segment
+       postern-lab talk FILE                             raw conversations over TCP, many at once
+       postern-lab dhcp-guest FILE                       asks for addresses under names that a file gives
        postern-lab hostile SOCKET --password P [--random N --seed N]  one that says anything to the daemon
        postern-lab intrude [--confined] ATTEMPT          what a taken over web process would try
        postern-lab fetch                                 one HTTP exchange, JSON in and out
@@ -67,6 +71,8 @@ pub fn run(name: &str, mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
         "forge" => forge::forge(&mut words)?,
         "hostile" => hostile::hostile(&mut words)?,
         "intrude" => intrude::intrude(&mut words)?,
+        "talk" => talk::talk(&mut words)?,
+        "dhcp-guest" => dhcp_guest::dhcp_guest(&mut words)?,
         "listen" => listen::listen()?,
         "dialogue" => dialogue::dialogue(&mut words)?,
         "torrent" => torrent::torrent(&mut words)?,

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{self, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderName, LOCATION, ORIGIN};
+use axum::http::header::{
+    self, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderName, LOCATION, ORIGIN, TRANSFER_ENCODING,
+};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -71,6 +73,13 @@ pub async fn headers(request: Request, next: Next) -> Response {
 pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
     if ![Method::GET, Method::HEAD, Method::POST].contains(request.method()) {
         return Problem::Method.into_response();
+    }
+    // No browser sends a form in chunks, and whoever does may name a length, too: two readers would see two requests in it (RFC
+    // 9112 section 6.1). hyper has then forgotten the length, so all are refused.
+    if request.headers().contains_key(TRANSFER_ENCODING) {
+        let mut response = Problem::Malformed.into_response();
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return response;
     }
     let greeting = match greeting(&app).await {
         Ok(greeting) => greeting,

@@ -5,12 +5,10 @@ mod places;
 mod tls;
 
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -68,6 +66,8 @@ impl Default for Limits {
 const HEAD: usize = 16 * 1024;
 /// Whoever has just come may keep his place so long without a word.
 const ARRIVING: Duration = Duration::from_millis(250);
+/// And so long in the middle of shaking hands (TLS).
+const SHAKING: Duration = Duration::from_millis(500);
 /// Pause before a place is looked for again.
 const ROOM: Duration = Duration::from_millis(5);
 /// An answer that is on its way at the end may take so long.
@@ -167,27 +167,28 @@ async fn accept(listener: TcpListener, host: Host) {
 
 async fn connection(stream: TcpStream, address: SocketAddr, host: Host, place: Place, arriving: Working) {
     let _ = stream.set_nodelay(true);
-    // What it has sent already is looked at before its place may be taken back.
-    let _ = timeout(ARRIVING, stream.readable()).await;
-    let Some(tls) = host.tls.clone() else {
-        return converse(stream, address, host, place, Some(arriving)).await;
-    };
-    drop(arriving);
-    let mut stopped = host.stopped.clone();
-    // Whoever shakes hands is waiting for nothing of ours: the same time as for a head, and the place may be taken back.
-    let shaken = tokio::select! {
-        shaken = timeout(host.limits.header, tls.accept(stream)) => shaken,
-        () = place.wanted_back() => return,
-        _ = stopped.changed() => return,
+    let Some(tls) = host.tls.clone() else { return converse(stream, address, host, place, arriving).await };
+    let (mut stopped, mut arriving) = (host.stopped.clone(), Some(arriving));
+    let mut shaking = pin!(timeout(host.limits.header, tls.accept(stream)));
+    let shaken = loop {
+        tokio::select! {
+            biased;
+            shaken = shaking.as_mut() => break shaken,
+            // Whoever shakes hands for longer is waiting for nothing of ours, and the place may be taken back.
+            () = sleep(SHAKING), if arriving.is_some() => arriving = None,
+            () = place.wanted_back() => return,
+            _ = stopped.changed() => return,
+        }
     };
     // An error is the visitor's: he hung up, was too slow, does not trust us yet, or does not speak TLS.
     if let Ok(Ok(stream)) = shaken {
-        converse(stream, address, host, place, None).await;
+        let arriving = place.busy().work();
+        converse(stream, address, host, place, arriving).await;
     }
 }
 
-/// The requests of one connection; `arriving` while nothing of it has been read.
-async fn converse<S>(stream: S, address: SocketAddr, host: Host, place: Place, arriving: Option<Working>)
+/// The requests of one connection; `arriving` until the first of them had time to come.
+async fn converse<S>(stream: S, address: SocketAddr, host: Host, place: Place, arriving: Working)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -208,19 +209,20 @@ where
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header).max_buf_size(HEAD);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
-    // A whole request is being answered after this.
-    let ended = poll_fn(|context| Poll::Ready(connection.as_mut().poll(context).is_ready())).await;
-    drop(arriving);
-    if ended {
-        return;
-    }
-    tokio::select! {
-        // An error is the visitor's: he hung up, was too slow, or does not speak HTTP.
-        _ = connection.as_mut() => return,
-        // Somebody else needs the place, and this one is not waiting for an answer.
-        () = place.wanted_back() => return,
-        () = sleep(limits.life) => {}
-        _ = stopped.changed() => {}
+    let mut arriving = Some(arriving);
+    let mut life = pin!(sleep(limits.life));
+    loop {
+        tokio::select! {
+            // What it has sent is looked at before its place may be taken back: then a whole request is being answered.
+            biased;
+            // An error is the visitor's: he hung up, was too slow, or does not speak HTTP.
+            _ = connection.as_mut() => return,
+            () = sleep(ARRIVING), if arriving.is_some() => arriving = None,
+            // Somebody else needs the place, and this one is not waiting for an answer.
+            () = place.wanted_back() => return,
+            () = life.as_mut() => break,
+            _ = stopped.changed() => break,
+        }
     }
     connection.as_mut().graceful_shutdown();
     let _ = timeout(GRACE, connection).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::appliance::{Refusal, RefusalKind};
 use crate::backup::Cost;
@@ -91,9 +91,18 @@ impl Hasher {
             wait_seconds: 5,
             ..Refusal::of(RefusalKind::Wait, "Many logins at once. Try again in 5 seconds.")
         };
-        let _place = self.queue.clone().try_acquire_owned().map_err(|_| busy())?;
-        let _turn = self.at_once.clone().acquire_owned().await.map_err(|_| busy())?;
-        tokio::task::spawn_blocking(work).await.map_err(|_| busy())
+        let place = self.queue.clone().try_acquire_owned().map_err(|_| busy())?;
+        let turn = self.at_once.clone().acquire_owned().await.map_err(|_| busy())?;
+        let (done, result) = oneshot::channel();
+        // A thread that ends with its work: the C library keeps what a thread has freed for that thread, and tokio's have many. The
+        // turn lasts as long as the work does, even if nobody waits for it any more.
+        let thread = std::thread::Builder::new().name("password".to_owned());
+        let begun = thread.spawn(move || {
+            let _ = done.send(work());
+            drop((turn, place));
+        });
+        begun.map_err(|_| busy())?;
+        result.await.map_err(|_| busy())
     }
 }
 
