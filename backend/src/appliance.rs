@@ -17,13 +17,17 @@ mod lacks;
 pub mod memory;
 mod names;
 mod network;
+mod others;
+mod page;
 mod places;
 mod ports;
 mod refusal;
+mod remedy;
 pub mod reset;
 mod sentences;
 mod sessions;
 mod status;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod throughput;
@@ -53,7 +57,6 @@ use crate::sides::files::Places;
 use crate::store::{Before, NewRevision, Revision, RevisionState, Store};
 
 use apply::{Failed, Step};
-pub use beside::{Beside, FromPart, FromUci, Uci};
 pub use defeats::Defeated;
 pub use devices::KnownDevice;
 pub use history::Imported;
@@ -61,6 +64,7 @@ pub use internet::{InternetState, Ipv6State};
 pub use ports::{Port, Use};
 pub use refusal::{Refusal, RefusalKind};
 pub use reset::Folders;
+pub use surroundings::{Beside, FromPart, FromUci, Uci};
 use trial::{OnTrial, needs_trial};
 
 pub use attempts::{Attempt, Barrier};
@@ -90,6 +94,8 @@ pub struct Author {
     pub who: &'static str,
     /// `command line`, or the browser's address.
     pub via: String,
+    /// Whether it may open something to the internet ([`Settings::opens`]): root, or whoever has typed the password just now.
+    pub may_open: bool,
 }
 
 impl Author {
@@ -100,12 +106,23 @@ impl Author {
 
     /// Root, or a member of group postern, on the command line.
     pub fn command_line() -> Self {
-        Self { who: "root", via: "command line".to_owned() }
+        Self { who: "root", via: "command line".to_owned(), may_open: true }
     }
 
     /// The owner, in a browser.
     pub fn browser(source: Option<IpAddr>) -> Self {
-        Self { who: "owner", via: source.map_or_else(|| "web page".to_owned(), |ip| ip.to_string()) }
+        let via = source.map_or_else(|| "web page".to_owned(), |ip| ip.to_string());
+        Self { who: "owner", via, may_open: false }
+    }
+
+    /// The same, who has typed the password just now, or has not.
+    pub fn with_proof(self, fresh: bool) -> Self {
+        Self { may_open: fresh, ..self }
+    }
+
+    /// Postern itself: what was to end by itself ends.
+    fn its_end() -> Self {
+        Self { who: "postern", via: "its end time".to_owned(), may_open: false }
     }
 }
 
@@ -139,6 +156,8 @@ pub struct Appliance<K> {
     server_names: std::sync::Mutex<crate::sessions::ServerNames>,
     /// Which rules of others keep passthrough from working.
     named: std::sync::Mutex<defeats::Named>,
+    /// The rules of others that reach into passthrough, and the generation of all rules that they were read from; role companion.
+    others: std::sync::Mutex<(Option<u32>, std::sync::Arc<others::Others>)>,
     /// PPTP calls that servers refused.
     resets: std::sync::Mutex<calls::Resets>,
     /// Held while the ports are asked for a provider: two at once would spoil each other's answers.
@@ -194,6 +213,8 @@ struct State {
     revision: i64,
     settings: Settings,
     trial: Option<OnTrial>,
+    /// Where the admin page was, for a while.
+    moved_from: Option<page::MovedFrom>,
     /// Why the kernel does not do what the settings say, if the last apply failed and could not be put back.
     broken: Option<String>,
     /// What was to end by itself has ended, and the store does not know it yet ([`timed`]).
@@ -216,6 +237,7 @@ impl<K: Kernel> Appliance<K> {
             revision,
             settings,
             trial: None,
+            moved_from: None,
             broken: None,
             unsaved: false,
             ending: false,
@@ -238,6 +260,7 @@ impl<K: Kernel> Appliance<K> {
             conflicts: std::sync::Mutex::default(),
             throughput: std::sync::Mutex::default(),
             named: std::sync::Mutex::default(),
+            others: std::sync::Mutex::default(),
             resets: std::sync::Mutex::default(),
             asking: Mutex::default(),
             internet: std::sync::Mutex::default(),
@@ -335,7 +358,9 @@ impl<K: Kernel> Appliance<K> {
         if !wrong.is_empty() {
             return Err(Refusal::invalid(wrong));
         }
-        self.replace(&mut state, wanted, comment, author).await
+        let told = self.taking_the_role(&state, patch, &mut wanted).await?;
+        let said = self.replace(&mut state, wanted, comment, author).await?;
+        Ok([vec![said], told].concat().join(" "))
     }
 
     /// A change, and its line in the journal: what the owner has mistyped is none.
@@ -371,6 +396,10 @@ impl<K: Kernel> Appliance<K> {
         if !wrong.is_empty() {
             return Err(Refusal::invalid(wrong));
         }
+        if !author.may_open && wanted.opens(&state.settings) {
+            let sentence = "This lets somebody in from the internet. Nothing was changed: type the password of this router first.";
+            return Err(Refusal::of(RefusalKind::Prove, sentence));
+        }
         self.ask_kernel_again(state, &wanted).await?;
         let found = self.found(&state.settings, &wanted).await.map_err(|e| Refusal::failed(&e))?;
         if !found.only_rules {
@@ -391,6 +420,7 @@ impl<K: Kernel> Appliance<K> {
             comment,
         };
         let revision = self.store.save(new).await.map_err(failed)?;
+        self.keep_address(&state.settings, &wanted, &found.before);
         let step = Step::new(Some(&state.settings), &wanted);
         let applied = match self.apply_found(&state.capabilities, step, &found).await {
             Ok(applied) => applied,

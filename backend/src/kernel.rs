@@ -101,7 +101,7 @@ pub trait Kernel: Send + Sync + 'static {
         enough: &(dyn Fn(&str) -> bool + Sync),
     ) -> impl Future<Output = Result<String, Error>> + Send;
 
-    /// The rules of everybody on this box, as nft lists them.
+    /// The rules of everybody on this box, as nft lists them, without what is in sets and what was counted.
     fn listing(&self) -> impl Future<Output = Result<String, Error>> + Send;
 
     /// Takes these elements out of one set or map of ours. One that is gone already is no error.
@@ -120,6 +120,10 @@ pub trait Kernel: Send + Sync + 'static {
 
     /// Waits until the lease of the internet port has come, changed or gone; see [`Self::served`].
     fn lease_changed(&self) -> impl Future<Output = ()> + Send;
+
+    /// Takes this for what the internet port was lent last: in force until its time is over, and asked for by the next DHCP client
+    /// that [`Self::serve`] starts.
+    fn adopt_lease(&self, lease: &InternetLease) -> Result<(), Error>;
 
     /// Asks the provider again for the address: the cable was out, or leads elsewhere now.
     fn renew_lease(&self);
@@ -272,6 +276,8 @@ pub struct Observation {
     pub conntrack: (u64, u64),
     /// The routers that IPv6 packets to everywhere may go to, each with the index of its link.
     pub gateways6: Vec<(u32, Ipv6Addr)>,
+    /// Counts up whenever anybody changes rules, ours or others'; none: not known.
+    pub generation: Option<u32>,
 }
 
 /// Our table as nft lists it.

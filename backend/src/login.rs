@@ -172,10 +172,17 @@ impl Logins {
         let source = lock(&self.tickets).source(ticket).unwrap_or(source);
         self.admit(source)?;
         if self.is_password(password, source).await? {
+            lock(&self.tickets).prove(ticket, Instant::now());
             return Ok(());
         }
         let sentence = "That is not the password of this router. Nothing was done.";
         Err(Refusal::field(RefusalKind::Wrong, "owner", sentence))
+    }
+
+    /// Whether the password of this login was typed, at its begin or by [`Self::prove`], less than five minutes ago: else it may not
+    /// open anything to the internet.
+    pub fn fresh(&self, ticket: &str) -> bool {
+        lock(&self.tickets).fresh(ticket, Instant::now())
     }
 
     /// What the owner should know, in words: somebody seems to be guessing.

@@ -17,6 +17,7 @@ pub mod keys;
 pub mod local_network;
 pub mod names;
 mod not_built;
+mod opens;
 pub mod passthrough;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -53,6 +53,14 @@ pub enum Error {
     /// SQLite says that its file is damaged.
     #[error("the settings store is damaged: {0}")]
     Damaged(String),
+    /// The newest kept revision does not parse, and nothing that does is of its role.
+    #[error("revision {id} in the settings store is damaged, and what can be read is of another role")]
+    AnotherRole {
+        /// Which revision.
+        id: i64,
+        /// Its role was to stand beside another firewall.
+        companion: bool,
+    },
     /// A document in the store does not parse.
     #[error("revision {id} in the settings store is damaged")]
     Document {

@@ -11,5 +11,9 @@ mod firewalls;
 mod moves;
 #[path = "companion/pages.rs"]
 mod pages;
+#[path = "companion/remedies.rs"]
+mod remedies;
 #[path = "companion/suite.rs"]
 mod suite;
+#[path = "companion/ways.rs"]
+mod ways;

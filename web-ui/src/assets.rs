@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 
@@ -49,7 +50,9 @@ pub fn live() -> &'static str {
 }
 
 /// `GET /static/NAME`: one of the three, by its exact name.
-pub async fn show(Path(name): Path<String>) -> Response {
+pub async fn show(name: Result<Path<String>, PathRejection>) -> Response {
+    // Bytes that are no text name nothing.
+    let Ok(Path(name)) = name else { return Problem::NotFound.into_response() };
     let wanted = format!("/static/{name}");
     match [&*STYLE, &*ICON, &*LIVE].into_iter().find(|a| a.url == wanted) {
         Some(a) => {

@@ -61,6 +61,10 @@ struct Fault(String);
 #[derive(Clone)]
 pub struct LoginEnded;
 
+/// Mark on a response: the daemon wants the password typed again first.
+#[derive(Clone)]
+pub struct ProofWanted;
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         use StatusCode as S;
@@ -82,7 +86,13 @@ impl IntoResponse for Problem {
                 response.extensions_mut().insert(LoginEnded);
                 response
             }
-            Self::Refused(refusal) => refused(&refusal),
+            Self::Refused(refusal) => {
+                let mut response = refused(&refusal);
+                if refusal.kind == RefusalKind::Prove {
+                    response.extensions_mut().insert(ProofWanted);
+                }
+                response
+            }
             Self::Misunderstood(what) => {
                 Self::Bug(format!("the daemon's answer to {what} does not fit")).into_response()
             }
@@ -154,7 +164,7 @@ impl IntoResponse for Problem {
 pub fn status(kind: RefusalKind) -> StatusCode {
     use RefusalKind as K;
     match kind {
-        K::Login | K::Wrong | K::Forbidden => StatusCode::FORBIDDEN,
+        K::Login | K::Wrong | K::Prove | K::Forbidden => StatusCode::FORBIDDEN,
         K::Wait => StatusCode::TOO_MANY_REQUESTS,
         K::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         K::Conflict | K::OnTrial => StatusCode::CONFLICT,
@@ -171,7 +181,7 @@ pub fn of_the_page(kind: RefusalKind) -> bool {
 fn refused(refusal: &Refusal) -> Response {
     use RefusalKind as K;
     let heading = match refusal.kind {
-        K::Login | K::Wrong | K::Forbidden => "That is not allowed",
+        K::Login | K::Wrong | K::Prove | K::Forbidden => "That is not allowed",
         K::Wait => "Please wait",
         K::Invalid => "A value is wrong",
         K::Conflict => "The settings have changed meanwhile",

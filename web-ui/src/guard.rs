@@ -172,7 +172,8 @@ fn is_ours<'a>(request: &Request, mut ours: impl Iterator<Item = &'a String>) ->
 /// `192.168.1.1:8080` to `192.168.1.1`, `[fe80::1]:80` to `fe80::1`.
 fn without_port(host: &str) -> Option<&str> {
     let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']')?,
+        // Only what is one: [192.168.1.1] is no way to write an address.
+        Some(rest) => rest.split_once(']').filter(|(name, _)| name.parse::<Ipv6Addr>().is_ok())?,
         None => host.find(':').map_or((host, ""), |at| host.split_at(at)),
     };
     let digits = match port.strip_prefix(':') {
@@ -299,6 +300,7 @@ mod tests {
             "3232235777",
             "192.168.1.1.",
             "[::ffff:192.168.1.1]",
+            "[192.168.1.1]",
             "192.168.1.01",
             " 192.168.1.1",
             "localhost",

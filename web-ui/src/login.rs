@@ -17,7 +17,8 @@ use postern::log;
 use serde::{Deserialize, Serialize};
 use tower_sessions::Session;
 
-use crate::error::{self, LoginEnded, Problem};
+use crate::error::{self, LoginEnded, Problem, ProofWanted};
+use crate::pages::again;
 use crate::serve::Peer;
 use crate::view::{self, Chrome};
 use crate::{App, daemon::Daemon};
@@ -213,8 +214,16 @@ pub async fn inside(State(app): State<App>, session: Session, request: Request, 
         Ok(admin) => admin,
         Err(problem) => return forget_if_ended(&session, problem.into_response()).await,
     };
-    parts.extensions.insert(admin);
+    parts.extensions.insert(admin.clone());
+    let sent = match again::proved(&admin, &mut parts).await {
+        Ok(sent) => sent,
+        Err(response) => return forget_if_ended(&session, response).await,
+    };
     let response = next.run(Request::from_parts(parts, body)).await;
+    let response = match sent {
+        Some(sent) if response.extensions().get::<ProofWanted>().is_some() => sent.again(&admin),
+        _ => response,
+    };
     forget_if_ended(&session, response).await
 }
 

@@ -3,6 +3,7 @@
 pub mod about;
 pub mod access;
 pub mod account;
+pub mod again;
 pub mod backup;
 pub mod claim;
 pub mod confirm;

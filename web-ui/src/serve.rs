@@ -1,13 +1,16 @@
 //! The accept loop. Our own, because `axum::serve` never closes a connection with half a header and has no limits.
 
+mod form;
 mod places;
 mod tls;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -25,7 +28,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use places::{Place, Places};
+use form::Form;
+use places::{Place, Places, Refused, Working};
 
 /// Who is at the other end of a request's connection, and how it came.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +66,10 @@ impl Default for Limits {
 
 /// Longest request head in bytes.
 const HEAD: usize = 16 * 1024;
+/// Whoever has just come may keep his place so long without a word.
+const ARRIVING: Duration = Duration::from_millis(250);
+/// Pause before a place is looked for again.
+const ROOM: Duration = Duration::from_millis(5);
 /// An answer that is on its way at the end may take so long.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -135,9 +143,17 @@ struct Host {
 async fn accept(listener: TcpListener, host: Host) {
     loop {
         match listener.accept().await {
-            // No await between here and the spawn: this task may be dropped at any await.
             Ok((stream, address)) => {
-                if let Some(place) = Place::take(&host.places, &host.limits, address.ip()) {
+                let place = loop {
+                    match Place::take(&host.places, &host.limits, address.ip()) {
+                        // While all places are being answered, he waits, and all after him in the kernel's queue: an owner among
+                        // guessers is served late and not turned away. New listeners in this moment lose this one.
+                        Err(Refused::Full) => sleep(ROOM).await,
+                        taken => break taken,
+                    }
+                };
+                // No await between a place at once and the spawn: this task may be dropped at any await.
+                if let Ok(place) = place {
                     tokio::spawn(connection(stream, address, host.clone(), place));
                 }
             }
@@ -149,7 +165,13 @@ async fn accept(listener: TcpListener, host: Host) {
 
 async fn connection(stream: TcpStream, address: SocketAddr, host: Host, place: Place) {
     let _ = stream.set_nodelay(true);
-    let Some(tls) = host.tls.clone() else { return converse(stream, address, host, place).await };
+    // What it has sent already is looked at before its place may be taken back: in a storm many are accepted in a row.
+    let arriving = place.busy().work();
+    let _ = timeout(ARRIVING, stream.readable()).await;
+    let Some(tls) = host.tls.clone() else {
+        return converse(stream, address, host, place, Some(arriving)).await;
+    };
+    drop(arriving);
     let mut stopped = host.stopped.clone();
     // Whoever shakes hands is waiting for nothing of ours: the same time as for a head, and the place may be taken back.
     let shaken = tokio::select! {
@@ -159,12 +181,12 @@ async fn connection(stream: TcpStream, address: SocketAddr, host: Host, place: P
     };
     // An error is the visitor's: he hung up, was too slow, does not trust us yet, or does not speak TLS.
     if let Ok(Ok(stream)) = shaken {
-        converse(stream, address, host, place).await;
+        converse(stream, address, host, place, None).await;
     }
 }
 
-/// The requests of one connection.
-async fn converse<S>(stream: S, address: SocketAddr, host: Host, place: Place)
+/// The requests of one connection; `arriving` while nothing of it has been read.
+async fn converse<S>(stream: S, address: SocketAddr, host: Host, place: Place, arriving: Option<Working>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -173,7 +195,7 @@ where
     let busy = place.busy();
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let working = busy.work();
-        let mut request = request.map(Body::new);
+        let mut request = request.map(|body| Body::new(Form::new(body, busy.clone())));
         request.extensions_mut().insert(peer);
         let app = app.clone();
         async move {
@@ -185,6 +207,12 @@ where
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header).max_buf_size(HEAD);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    // A whole request is being answered after this.
+    let ended = poll_fn(|context| Poll::Ready(connection.as_mut().poll(context).is_ready())).await;
+    drop(arriving);
+    if ended {
+        return;
+    }
     tokio::select! {
         // An error is the visitor's: he hung up, was too slow, or does not speak HTTP.
         _ = connection.as_mut() => return,

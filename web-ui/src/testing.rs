@@ -4,5 +4,8 @@ pub mod browser;
 #[allow(dead_code)]
 pub mod fake;
 
+mod filled;
+mod fuzz;
 mod guards;
 mod logins;
+mod matrix;

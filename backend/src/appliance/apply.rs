@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::ends::{Ends, GRE};
 use super::flows::{TCP, from_the_home, without_helper};
-use super::network::{admin_addresses, beside_others, closed, differences, home, network};
+use super::network::{closed, differences, home, network};
 use super::withdrawn::Withdrawn;
-use super::{Appliance, State, places};
-use crate::kernel::{Error, Flow, Kernel, Load, Network, Observation, SeenLink};
+use super::{Appliance, places};
+use crate::kernel::{Error, Flow, Kernel, Load, Network, Observation};
 use crate::log;
 use crate::ruleset::forwards::Lost;
 use crate::ruleset::{self, Capabilities, FlowMatch, Helper, Ruleset};
@@ -109,28 +109,21 @@ impl<K: Kernel> Appliance<K> {
             Ok(before) => before,
             Err(why) => return Err(Failed { why, back: self.put_back(capabilities, step, None).await }),
         };
-        match self.finish(capabilities, step, &seen, Services::Too).await {
+        self.note_kernel(&before).await;
+        match self.finish_all(capabilities, step, &seen).await {
             Ok(applied) => Ok(applied),
             Err(why) => Err(Failed { why, back: self.put_back(capabilities, step, Some(&before)).await }),
         }
     }
 
-    /// Role companion: the kernel's timers and our table, in this order, and nothing else of the box. A router's table becomes a
-    /// companion's in one transaction; addresses, route and forwarding stay as they are, so nothing that is open is lost.
-    async fn accompany(
+    /// The last steps, other daemons among them.
+    pub(super) async fn finish_all(
         &self,
         capabilities: &Capabilities,
         step: Step<'_>,
         seen: &Observation,
-    ) -> Result<Applied, Failed> {
-        let before = match self.kernel.configure(&beside_others(step.to), Load::Commit).await {
-            Ok(before) => before,
-            Err(why) => return Err(Failed { why, back: self.put_back(capabilities, step, None).await }),
-        };
-        match self.finish(capabilities, step, seen, Services::Too).await {
-            Ok(applied) => Ok(applied),
-            Err(why) => Err(Failed { why, back: self.put_back(capabilities, step, Some(&before)).await }),
-        }
+    ) -> Result<Applied, Error> {
+        self.finish(capabilities, step, seen, Services::Too).await
     }
 
     /// [`Self::apply`] where `found` shows what is to be done, and no more is done than that.
@@ -320,7 +313,7 @@ impl<K: Kernel> Appliance<K> {
 
     /// After a failed step. What was in force comes back; where nothing was, deny stays until the network of before is
     /// back, and only then our table goes.
-    async fn put_back(
+    pub(super) async fn put_back(
         &self,
         capabilities: &Capabilities,
         step: Step<'_>,
@@ -350,7 +343,9 @@ impl<K: Kernel> Appliance<K> {
         let seen = self.kernel.observe(&[]).await?;
         let wanted = match to.role {
             Role::Router => network(&[Some(from)], to, &seen, self.lease().as_ref()),
-            Role::Companion => beside_others(to),
+            Role::Companion => {
+                self.kernel_beside(to, Some(from).filter(|from| from.role == Role::Router)).await?
+            }
             Role::Unset => closed(),
         };
         let before = self.kernel.configure(&wanted, Load::Check).await?;
@@ -363,36 +358,16 @@ impl<K: Kernel> Appliance<K> {
     pub(super) async fn drift(&self, settings: &Settings, seen: &Observation) -> Vec<String> {
         let wanted = match settings.role {
             Role::Router => network(&[], settings, seen, self.lease().as_ref()),
-            Role::Companion => beside_others(settings),
+            Role::Companion => match self.kernel_beside(settings, None).await {
+                Ok(wanted) => wanted,
+                Err(error) => return vec![format!("{error}.")],
+            },
             Role::Unset => return Vec::new(),
         };
         match self.kernel.configure(&wanted, Load::Check).await {
             Ok(found) => differences(&wanted, &found),
             Err(error) => vec![format!("{error}.")],
         }
-    }
-
-    /// Publishes the settings in force, and where the admin page shall listen.
-    pub(super) async fn publish(&self, state: &State) {
-        self.in_force.send_replace((state.revision, state.settings.clone()));
-        if state.settings.role == Role::Router {
-            // At the address that is set, whatever the ports have.
-            return self.publish_addresses(&state.settings, &[]);
-        }
-        match self.kernel.observe(&[]).await {
-            Ok(seen) => self.publish_addresses(&state.settings, &seen.links),
-            Err(error) => drop(log::incident(&error)),
-        }
-    }
-
-    /// Addresses come and go without us: a DHCP client of the box, a cable.
-    pub(super) fn publish_addresses(&self, settings: &Settings, links: &[SeenLink]) {
-        let addresses = admin_addresses(settings, links);
-        self.admin.send_if_modified(|now| {
-            let differs = *now != addresses;
-            *now = addresses;
-            differs
-        });
     }
 }
 

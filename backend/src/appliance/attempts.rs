@@ -180,6 +180,7 @@ mod tests {
             revision: 1,
             settings: router(),
             trial: None,
+            moved_from: None,
             broken: None,
             unsaved: false,
             ending: false,

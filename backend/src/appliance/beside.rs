@@ -1,225 +1,244 @@
-//! What stands on the box besides Postern, for whoever chooses its role; and what OpenWrt's configuration says, held against ours and
-//! taken when the owner says so.
+//! Beside another firewall (role companion): how the role is taken, what of the kernel's settings is ours then, and what is kept on
+//! the way to a router and back.
+//!
+//! Everything here spares what was there before us: open calls, longer timers, the ports of another web page, the address that the
+//! box has.
 
-use std::collections::BTreeSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 
-use super::{Appliance, Author, Refusal, RefusalKind};
-use crate::kernel::Kernel;
-use crate::settings::{Settings, forwards, keys};
-use crate::sides::files::Found;
-use crate::sides::{Other, Proposal, others, propose};
-use crate::store::Difference;
-use crate::uci::{self, Files, Left, Part};
+use super::apply::{Applied, Failed, Step};
+use super::flows::{TCP, from_the_home, is_open};
+use super::network::beside_others;
+use super::{Appliance, Assignment, Refusal, State};
+use crate::kernel::{Error, Kernel, Load, Network, Observation};
+use crate::ruleset::{self, Capabilities, Helper};
+use crate::services::InternetLease;
+use crate::settings::access::IN_PLACE;
+use crate::settings::internet::Mode;
+use crate::settings::{Role, Settings, keys};
+use crate::{file, log};
 
-/// Most differences, and most sentences, of one part that are told: an answer must fit into a frame of the door.
-const MOST: usize = 150;
+/// What the kernel's settings were before a router's took their place, in the state directory.
+const NOTED: &str = "kernel-before.json";
+/// Largest such file that is read, in bytes: 25 settings are 2 kB.
+const LARGEST: u64 = 64 << 10;
+/// What is forwarded beside another firewall goes on: taken away, every call would end.
+const FORWARDING: [&str; 2] = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
+/// So long a router that asks for its address by DHCP keeps the one the box had, in seconds: longer than a trial.
+const KEPT: u32 = 120;
 
-/// What stands here besides Postern.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Beside {
-    /// Other firewalls whose rules the kernel holds.
-    pub firewalls: Vec<Other>,
-    /// Which devices seem to be the two sides; none: nothing tells for sure.
-    pub proposal: Option<Proposal>,
-    /// OpenWrt's configuration.
-    pub uci: Uci,
-}
-
-/// Whether there is a configuration of OpenWrt.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "is", rename_all = "snake_case")]
-pub enum Uci {
-    /// There is none.
-    #[default]
-    Nowhere,
-    /// The daemon may not read this file of it.
-    Unreadable {
-        /// Which.
-        path: String,
-    },
-    /// It is in this folder.
-    There {
-        /// Which.
-        folder: String,
-    },
-}
-
-/// What OpenWrt's configuration says, against ours.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FromUci {
-    /// Where it was read.
-    pub folder: String,
-    /// Tells these files from others: what is taken must be what was shown.
-    pub digest: String,
-    /// The revision it was held against.
-    pub revision: i64,
-    /// In the order of [`Part::ALL`].
-    pub parts: Vec<FromPart>,
-}
-
-/// One part of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FromPart {
-    /// Which.
-    pub part: Part,
-    /// What would differ; one device is `devices.MAC`.
-    pub differs: Vec<Difference>,
-    /// What is not taken, and why.
-    pub left_out: Vec<String>,
-    /// Differences and sentences that found no place here.
-    pub more: (usize, usize),
+/// Values by path below `/proc/sys`, as they were before ours in one boot of the kernel.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Noted {
+    boot: String,
+    sysctls: BTreeMap<String, String>,
 }
 
 impl<K: Kernel> Appliance<K> {
-    /// What stands here besides Postern.
-    pub async fn beside(&self) -> Beside {
-        // What cannot be read is not told.
-        let listing = self.kernel.listing().await.unwrap_or_default();
-        let found = self.options.places.read();
-        Beside { firewalls: others(&listing), proposal: propose(&found.said), uci: Uci::of(&found) }
-    }
-
-    /// What OpenWrt's configuration says that ours does not.
-    pub fn from_uci(&self) -> Result<FromUci, Refusal> {
-        let (revision, settings) = self.settings();
-        let (folder, found) = self.found_uci()?;
-        let all = read(&found, &settings, &Part::ALL)?;
-        Ok(FromUci {
-            folder: folder.display().to_string(),
-            digest: digest(&found),
-            revision,
-            parts: Part::ALL.into_iter().map(|part| told(part, &settings, &all)).collect(),
-        })
-    }
-
-    /// Takes these parts of it. `digest`: of what was looked at.
-    pub async fn take_uci(
-        self: &Arc<Self>,
-        base: Option<i64>,
-        looked_at: &str,
-        parts: &[Part],
-        author: Author,
-    ) -> Result<String, Refusal> {
-        let mut state = self.state.lock().await;
-        state.refuse_now()?;
-        state.refuse_stale(base)?;
-        let (_, found) = self.found_uci()?;
-        if digest(&found) != looked_at {
-            let message =
-                "OpenWrt\u{2019}s configuration has changed since you looked. Nothing was taken; look again.";
-            return Err(Refusal::of(RefusalKind::Conflict, message));
+    /// Changes `wanted`, which makes this box a companion, where its owner (`patch`) has said nothing and the box has: PPTP is left
+    /// on where calls are open, and the page goes where no other web page belongs. Returns what to tell of it.
+    pub(super) async fn taking_the_role(
+        &self,
+        state: &State,
+        patch: &[Assignment],
+        wanted: &mut Settings,
+    ) -> Result<Vec<String>, Refusal> {
+        let mut told = Vec::new();
+        if wanted.role != Role::Companion || state.settings.role == Role::Companion {
+            return Ok(told);
         }
-        let (all, some) = (read(&found, &state.settings, &Part::ALL)?, read(&found, &state.settings, parts)?);
-        for part in parts {
-            // Fixed addresses and forwards of one local network mean nothing in another.
-            if differences(*part, &state.settings, &all.settings)
-                != differences(*part, &state.settings, &some.settings)
-            {
-                let message = "These are for the local network of OpenWrt\u{2019}s configuration: take the two sides too. Nothing was taken.";
-                return Err(Refusal::field(RefusalKind::Invalid, part.word(), message));
+        let said = |key: &str| patch.iter().any(|one| one.key == key);
+        let access = wanted.access.clone();
+        let other = [access.https_port, access.port];
+        for (key, port, other, used) in [
+            ("access.port", access.port, other[0], true),
+            ("access.https_port", access.https_port, other[1], access.https),
+        ] {
+            let instead = IN_PLACE.iter().find(|(of, _)| *of == port.number()).map(|(_, instead)| *instead);
+            let Some(instead) = instead.filter(|instead| *instead != other.number() && !said(key)) else {
+                continue;
+            };
+            if keys::set(wanted, key, &instead.to_string()).is_ok() && used {
+                told.push(format!(
+                    "The admin page is at port {instead} from now on: beside another firewall port {port} is left to other programs \
+                     ({key} is yours to change)."
+                ));
             }
         }
-        self.replace(&mut state, some.settings, "from OpenWrt's configuration", author).await
+        if wanted.passthrough.pptp.enabled
+            || said("passthrough.pptp.enabled")
+            || !state.capabilities.knows(Helper::Pptp)
+        {
+            return Ok(told);
+        }
+        let flows = ruleset::passthrough_flows(wanted).pptp;
+        let seen = self.kernel.observe(&flows).await.map_err(|e| Refusal::failed(&e))?;
+        let call = |flow: &&crate::kernel::Flow| {
+            let control = flow.protocol == TCP && flows.iter().any(|f| f.covers(TCP, flow.server_port));
+            control && is_open(flow) && from_the_home(flow, wanted, &seen.links)
+        };
+        let calls = match seen.flows.iter().filter(call).count() {
+            0 => return Ok(told),
+            1 => "1 PPTP call is open".to_owned(),
+            n => format!("{n} PPTP calls are open"),
+        };
+        wanted.passthrough.pptp.enabled = true;
+        told.push(format!(
+            "{calls} that the other firewall lets through: PPTP was left on for that, though it is off in the factory state. Switched off, \
+             it is refused."
+        ));
+        Ok(told)
     }
 
-    fn found_uci(&self) -> Result<(PathBuf, Found), Refusal> {
-        let found = self.options.places.read();
-        let none = "There is no configuration of OpenWrt on this box.";
-        let folder = found.folder.clone().ok_or_else(|| Refusal::of(RefusalKind::Invalid, none))?;
-        match &found.unreadable {
-            None => Ok((folder, found)),
-            Some(path) => Err(Refusal::of(
-                RefusalKind::Invalid,
-                format!(
-                    "Postern may not read {}. As root, on the command line: postern import uci --dry-run.",
-                    path.display()
-                ),
-            )),
+    /// Role companion: the kernel's timers and our table, in this order, and nothing else of the box. A router's table becomes a
+    /// companion's in one transaction; addresses, route and forwarding stay as they are, so nothing that is open is lost.
+    pub(super) async fn accompany(
+        &self,
+        capabilities: &Capabilities,
+        step: Step<'_>,
+        seen: &Observation,
+    ) -> Result<Applied, Failed> {
+        let left = router_left(step, seen);
+        let network = self.kernel_beside(step.to, left.as_ref()).await?;
+        let before = match self.kernel.configure(&network, Load::Commit).await {
+            Ok(before) => before,
+            Err(why) => return Err(Failed { why, back: self.put_back(capabilities, step, None).await }),
+        };
+        match self.finish_all(capabilities, step, seen).await {
+            Ok(applied) => {
+                self.forget_noted().await;
+                Ok(applied)
+            }
+            Err(why) => Err(Failed { why, back: self.put_back(capabilities, step, Some(&before)).await }),
         }
+    }
+
+    /// What tunnels need of the kernel, where it has less: somebody else's longer timer stays. Of what a router of ours (`left`) had
+    /// set comes back what was there before it, unless somebody has changed it since.
+    pub(super) async fn kernel_beside(
+        &self,
+        to: &Settings,
+        left: Option<&Settings>,
+    ) -> Result<Network, Error> {
+        let least = beside_others(to);
+        let mut all = least.sysctls.clone();
+        let routers = left.map(ruleset::sysctls).unwrap_or_default();
+        for one in &routers {
+            if !FORWARDING.contains(&one.0.as_str()) && !all.iter().any(|(path, _)| *path == one.0) {
+                all.push(one.clone());
+            }
+        }
+        let noted = if left.is_some() { self.noted().await } else { BTreeMap::new() };
+        let look = Network { sysctls: all, ..Network::default() };
+        let found = self.kernel.configure(&look, Load::Check).await?.sysctls;
+        let value = |path: &str, now: &str| {
+            let of = |all: &[(String, String)]| all.iter().find(|(p, _)| p == path).map(|(_, v)| v.clone());
+            let inspecting =
+                ruleset::INSPECTING.iter().find(|(p, _)| *p == path).map(|(_, v)| (*v).to_owned());
+            // Inspection is off for a while only, and nobody would switch it on again.
+            let ours = inspecting.is_some() || of(&routers).is_some_and(|ours| ours == now.trim());
+            let before = noted.get(path).cloned().or(inspecting).filter(|_| ours);
+            let base = before.unwrap_or_else(|| now.to_owned());
+            of(&least.sysctls).map_or(base.clone(), |least| higher(base, least))
+        };
+        let sysctls = found.iter().map(|(path, now)| (path.clone(), value(path, now))).collect();
+        Ok(Network { sysctls, ..Network::default() })
+    }
+
+    /// Writes down what a router's settings have replaced, the first time in this boot.
+    pub(super) async fn note_kernel(&self, before: &Network) {
+        let Some(path) = self.noted_path() else { return };
+        let mut noted = Noted { boot: self.options.boot.clone(), sysctls: self.noted().await };
+        let known = noted.sysctls.len();
+        for (path, value) in &before.sysctls {
+            noted.sysctls.entry(path.clone()).or_insert_with(|| value.trim().to_owned());
+        }
+        if noted.sysctls.len() == known {
+            return;
+        }
+        let written = spawn_blocking(move || file::replace(&path, &serde_json::to_vec(&noted)?)).await;
+        if let Ok(Err(error)) = written {
+            log::warning(&format!(
+                "what the kernel's settings were before could not be written down: {error}"
+            ));
+        }
+    }
+
+    async fn noted(&self) -> BTreeMap<String, String> {
+        let Some(path) = self.noted_path() else { return BTreeMap::new() };
+        let read = spawn_blocking(move || {
+            let size = std::fs::metadata(&path).ok()?.len();
+            let text = std::fs::read(&path).ok().filter(|_| size <= LARGEST)?;
+            serde_json::from_slice::<Noted>(&text).ok()
+        });
+        let noted = read.await.ok().flatten().filter(|noted| noted.boot == self.options.boot);
+        noted.map(|noted| noted.sysctls).unwrap_or_default()
+    }
+
+    /// It is in the kernel again: whoever changes it now is somebody else.
+    async fn forget_noted(&self) {
+        if let Some(path) = self.noted_path() {
+            // Not there, as a rule.
+            let _ = spawn_blocking(move || std::fs::remove_file(path)).await;
+        }
+    }
+
+    fn noted_path(&self) -> Option<PathBuf> {
+        self.options.folders.as_ref().map(|folders| folders.state.join(NOTED))
+    }
+
+    /// A companion becomes a router that asks for its address: the one that the box has, with its route, counts as lent until the
+    /// provider has answered, and is the one that is asked for. `before`: what there is. Else every call would end at that moment.
+    pub(super) fn keep_address(&self, from: &Settings, to: &Settings, before: &Network) {
+        let asks = to.role == Role::Router && to.internet.mode == Mode::Dhcp;
+        let Some(device) = to.internet.device.clone().filter(|_| asks && from.role == Role::Companion) else {
+            return;
+        };
+        let link = before.links.iter().find(|link| link.name == device);
+        let Some(address) = link.and_then(|link| link.addresses.first().copied()) else { return };
+        let route = before.default_route.as_ref().and_then(Option::as_ref);
+        let now = self.kernel.served(&self.services(from)).now;
+        let lease = InternetLease {
+            gateway: route.filter(|route| route.device == device).map(|route| route.gateway),
+            device,
+            address,
+            dns: Vec::new(),
+            server: None,
+            seconds: KEPT,
+            since: now,
+            first: now,
+            boot: self.options.boot.clone(),
+        };
+        if lease.clash(to).is_some() {
+            return;
+        }
+        if let Err(error) = self.kernel.adopt_lease(&lease) {
+            log::incident(&error);
+        }
+        self.internet().lease = Some(lease);
     }
 }
 
-impl Uci {
-    fn of(found: &Found) -> Self {
-        match (&found.folder, &found.unreadable) {
-            (None, _) => Self::Nowhere,
-            (_, Some(path)) => Self::Unreadable { path: path.display().to_string() },
-            (Some(folder), None) => Self::There { folder: folder.display().to_string() },
-        }
-    }
+/// The router that this box was until now; at a start, what the kernel holds tells whether it was one.
+fn router_left(step: Step<'_>, seen: &Observation) -> Option<Settings> {
+    let router = |settings: &&Settings| settings.role == Role::Router;
+    let known = [step.from, step.stale].into_iter().flatten().find(router).cloned();
+    let table = &seen.table;
+    let stands = step.from.is_none() && table.present && !ruleset::beside_others(table.about.as_deref());
+    known.or_else(|| stands.then(|| Settings { role: Role::Router, ..step.to.clone() }))
 }
 
-fn digest(found: &Found) -> String {
-    let mut hasher = DefaultHasher::new();
-    found.said.uci.hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
-}
-
-fn read(found: &Found, now: &Settings, parts: &[Part]) -> Result<uci::Read, Refusal> {
-    let [network, firewall, dhcp] = &found.said.uci;
-    uci::read(&Files { network, firewall, dhcp }, now, parts).map_err(|broken| {
-        let folder = found.folder.clone().unwrap_or_default();
-        let message =
-            format!("{}/{broken} OpenWrt cannot read it either. Nothing was taken.", folder.display());
-        Refusal::of(RefusalKind::Invalid, message)
-    })
-}
-
-fn told(part: Part, now: &Settings, read: &uci::Read) -> FromPart {
-    let mut differs = differences(part, now, &read.settings);
-    let left = read.left_out.iter().filter(|left: &&Left| left.part == part);
-    let mut left_out: Vec<String> = left.map(|left| left.sentence.clone()).collect();
-    let more = (differs.len().saturating_sub(MOST), left_out.len().saturating_sub(MOST));
-    differs.truncate(MOST);
-    left_out.truncate(MOST);
-    FromPart { part, differs, left_out, more }
-}
-
-/// What differs of this part; devices and forwards one by one, however many.
-fn differences(part: Part, before: &Settings, after: &Settings) -> Vec<Difference> {
-    let one = |key: String, before: String, after: String| Difference { key, before, after };
-    match part {
-        Part::Devices => {
-            let words = |settings: &Settings, mac| {
-                let known = settings.devices.iter().find(|device| device.mac == mac);
-                known.map_or_else(
-                    || keys::UNSET.to_owned(),
-                    |device| match device.address {
-                        Some(address) => format!("{}, {address}", device.name),
-                        None => device.name.to_string(),
-                    },
-                )
-            };
-            let macs: BTreeSet<_> =
-                [before, after].iter().flat_map(|s| s.devices.iter().map(|d| d.mac)).collect();
-            let all = macs
-                .into_iter()
-                .map(|mac| one(format!("devices.{mac}"), words(before, mac), words(after, mac)));
-            all.filter(|differs| differs.before != differs.after).collect()
-        }
-        Part::Forwards => {
-            let names: BTreeSet<&str> =
-                [before, after].iter().flat_map(|s| s.forwards.iter().map(|f| f.name.as_str())).collect();
-            let all = names.into_iter().map(|name| {
-                let key = format!("{}{name}", forwards::KEY);
-                one(key, before.forward_in_words(name), after.forward_in_words(name))
-            });
-            all.filter(|differs| differs.before != differs.after).collect()
-        }
-        Part::Sides | Part::Helpers => {
-            let begins: &[&str] = match part {
-                Part::Sides => &["internet.", "local_network."],
-                _ => &["passthrough.", "helpers."],
-            };
-            let ours = |key: &str| begins.iter().any(|begin| key.starts_with(begin));
-            let all = keys::difference(before, after).into_iter();
-            all.filter(|(key, ..)| ours(key)).map(|(key, before, after)| one(key, before, after)).collect()
-        }
+/// Of two values of a timer or a switch; what is no number gives way.
+fn higher(now: String, least: String) -> String {
+    let number = |value: &str| value.trim().parse::<u64>().ok();
+    match (number(&now), number(&least)) {
+        (Some(is), Some(wanted)) if is >= wanted => now,
+        _ => least,
     }
 }
 

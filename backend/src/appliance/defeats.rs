@@ -5,14 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::Appliance;
-use super::trace::{Dropper, dropper, notracks};
-use crate::kernel::{Element, Flow, Kernel};
+use super::flows::{TCP, is_open};
+use super::others::{self, Others, keeps_from_conntrack};
+use super::remedy::{self, Remedy};
+use super::trace::{Dropper, dropper, met};
+use crate::kernel::{Element, Flow, Kernel, Observation};
 use crate::log;
 use crate::ruleset::{self, Defeat, Vpn};
 use crate::settings::{Role, Settings};
@@ -50,6 +53,9 @@ pub struct Defeated {
     pub sentence: String,
     /// What to add, and where.
     pub remedy: String,
+    /// The commands in that, each for a shell of root, in this order; none: there is no one way.
+    #[serde(default)]
+    pub commands: Vec<String>,
 }
 
 /// Which packets.
@@ -68,17 +74,21 @@ impl<K: Kernel> Appliance<K> {
                 self.named().clear();
                 continue;
             }
+            let Ok(seen) = self.kernel.observe(&[]).await else { continue };
+            let changed = self.list_others(seen.generation).await;
             let Ok(keys) = self.defeated_now().await else { continue };
+            if changed {
+                self.begin_anew(&settings, &keys).await;
+            }
             let now = Instant::now();
             let mut wanted = Vec::new();
             {
                 let mut named = self.named();
                 named.retain(|key, _| keys.iter().any(|(known, _)| known == key));
-                let lost = |key: &Key| matches!(key.1, Defeat::LostOut | Defeat::LostIn);
                 let due = |key: &Key| named.get(key).is_none_or(|(at, _)| now.duration_since(*at) >= AGAIN);
-                wanted.extend(
-                    keys.iter().map(|(key, _)| *key).filter(|key| lost(key) && due(key)).take(TRACED),
-                );
+                // What nobody translates is nobody's rule.
+                let traced = |key: &Key| key.1 != Defeat::Plain && due(key);
+                wanted.extend(keys.iter().map(|(key, _)| *key).filter(traced).take(TRACED));
             }
             for key in wanted {
                 self.name(key).await;
@@ -86,12 +96,62 @@ impl<K: Kernel> Appliance<K> {
         }
     }
 
+    /// Reads the rules of others, if any have changed by this `generation` of them. True: they have.
+    pub(super) async fn list_others(&self, generation: Option<u32>) -> bool {
+        let known = self.others.lock().unwrap_or_else(PoisonError::into_inner).0;
+        if generation.is_some() && known == generation {
+            return false;
+        }
+        match self.kernel.listing().await {
+            Ok(text) => {
+                let read = (generation, Arc::new(Others::read(&text)));
+                *self.others.lock().unwrap_or_else(PoisonError::into_inner) = read;
+                true
+            }
+            Err(error) => {
+                log::incident(&error);
+                false
+            }
+        }
+    }
+
+    /// Who may masquerade has other rules now. The kernel asks them once for each conversation, and what goes on trying from one port
+    /// (L2TP from 1701, ESP) keeps the entry that was made without them: what nobody has answered begins anew.
+    async fn begin_anew(&self, settings: &Settings, keys: &[(Key, u64)]) {
+        let plain: Vec<(IpAddr, IpAddr)> = keys
+            .iter()
+            .filter(|((_, defeat, ..), _)| *defeat == Defeat::Plain)
+            .map(|((.., device, server), _)| (IpAddr::V4(*device), IpAddr::V4(*server)))
+            .collect();
+        if plain.is_empty() {
+            return;
+        }
+        let flows = ruleset::passthrough_flows(settings);
+        let wanted = [flows.pptp, flows.l2tp, flows.ipsec].concat();
+        let Ok(mut seen) = self.kernel.observe(&wanted).await else { return };
+        seen.flows.retain(|flow| !flow.answered && plain.contains(&(flow.client, flow.server)));
+        if !seen.flows.is_empty()
+            && let Err(error) = self.kernel.end(&seen.flows).await
+        {
+            log::incident(&error);
+        }
+    }
+
+    /// The rules of others, as they were listed last.
+    pub(super) fn others(&self) -> Arc<Others> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
     /// Traces the next of these packets.
     async fn name(&self, key: Key) {
         let (_, defeat, device, server) = key;
-        let packet = if defeat == Defeat::LostOut { (device, server) } else { (server, device) };
-        let found = match self.kernel.trace(packet, TRACE, &|told| dropper(told, false).is_some()).await {
-            Ok(told) => dropper(&told, true),
+        let packet = if defeat == Defeat::LostIn { (server, device) } else { (device, server) };
+        let found = |told: &str, ended: bool| match defeat {
+            Defeat::Untracked => Dropper::of(met(told, &keeps_from_conntrack)),
+            Defeat::LostOut | Defeat::LostIn | Defeat::Plain | Defeat::Helped => dropper(told, ended),
+        };
+        let found = match self.kernel.trace(packet, TRACE, &|told| found(told, false).is_some()).await {
+            Ok(told) => found(&told, true),
             Err(error) => {
                 log::incident(&error);
                 None
@@ -110,15 +170,16 @@ impl<K: Kernel> Appliance<K> {
     /// What the sets hold now, each with the seconds since its last packet.
     async fn defeated_now(&self) -> Result<Vec<(Key, u64)>, crate::kernel::Error> {
         let all = Vpn::ALL.into_iter().flat_map(|vpn| Defeat::ALL.map(|defeat| (vpn, defeat)));
-        let all: Vec<(Vpn, Defeat)> = all.collect();
-        let sets: Vec<&'static str> = all.iter().map(|(vpn, defeat)| defeat.set_of(*vpn)).collect();
+        let all: Vec<(Vpn, Defeat, &'static str)> =
+            all.filter_map(|(vpn, defeat)| Some((vpn, defeat, defeat.set_of(vpn)?))).collect();
+        let sets: Vec<&'static str> = all.iter().map(|(.., set)| *set).collect();
         let found = self.kernel.elements(&sets, MOST).await?;
         let ago = |element: &Element| {
             let rest = element.rest_ms.map_or(REMEMBERED, Duration::from_millis);
             REMEMBERED.saturating_sub(rest).as_secs()
         };
-        let keys = all.into_iter().flat_map(|(vpn, defeat)| {
-            let elements = found.get(defeat.set_of(vpn)).into_iter().flatten();
+        let keys = all.into_iter().flat_map(|(vpn, defeat, set)| {
+            let elements = found.get(set).into_iter().flatten();
             elements.filter_map(move |element| {
                 let (device, server) = ruleset::pair_of(&element.key)?;
                 Some(((vpn, defeat, device, server), ago(element)))
@@ -127,8 +188,9 @@ impl<K: Kernel> Appliance<K> {
         Ok(keys.collect())
     }
 
-    /// What is to be told now. `flows`: those of VPN protocols; what is answered works, however it leaves.
-    pub(super) async fn defeats(&self, settings: &Settings, flows: &[Flow]) -> Vec<Defeated> {
+    /// What is to be told now. `seen`: with the flows of VPN protocols; what is answered works, however it leaves.
+    pub(super) async fn defeats(&self, settings: &Settings, seen: &Observation) -> Vec<Defeated> {
+        let flows = &seen.flows;
         if settings.role != Role::Companion {
             return Vec::new();
         }
@@ -142,40 +204,70 @@ impl<K: Kernel> Appliance<K> {
         keys.retain(|((_, defeat, device, server), _)| {
             *defeat != Defeat::Plain || !answered(*device, *server)
         });
-        let untracked = keys.iter().any(|((_, defeat, ..), _)| *defeat == Defeat::Untracked);
-        let listing = match untracked {
-            true => self.kernel.listing().await.unwrap_or_default(),
-            false => String::new(),
+        let control = |flow: &&Flow| {
+            let pptp = &settings.passthrough.pptp;
+            let port = || pptp.ports.iter().any(|port| port.number() == flow.server_port);
+            pptp.enabled && flow.protocol == TCP && is_open(flow) && port()
         };
-        let named = self.named().clone();
+        let another = |flow: &&Flow| flow.helper.as_deref().is_some_and(|name| name != "pptp");
+        let helped: Vec<&Flow> = flows.iter().filter(control).filter(another).take(MOST).collect();
+        if !helped.is_empty() || keys.iter().any(|((_, defeat, ..), _)| *defeat == Defeat::Untracked) {
+            // Whose rule it is must not be told of rules of before.
+            self.list_others(seen.generation).await;
+        }
+        let (others, named) = (self.others(), self.named().clone());
         let tell = |(key, ago): &(Key, u64)| {
-            let dropper = match key.1 {
-                Defeat::Untracked => notracks(&listing)
-                    .into_iter()
-                    .next()
-                    .map_or(Some(Dropper::Hidden), |(table, chain, rule)| {
-                        Some(Dropper::Rule { table, entry: chain.clone(), chain, rule })
-                    }),
-                Defeat::Plain => None,
-                Defeat::LostOut | Defeat::LostIn => named.get(key).and_then(|(_, dropper)| dropper.clone()),
+            let traced = named.get(key);
+            // No packet has met a rule that nft shows: one that could be meant, or one that it does not show.
+            let listed = |rules: &[Dropper]| {
+                traced.and_then(|_| {
+                    Dropper::of(others::about(rules, key.0, settings)).or(Some(Dropper::Hidden))
+                })
             };
-            told(*key, *ago, dropper, settings)
+            let dropper = traced.and_then(|(_, dropper)| dropper.clone());
+            let dropper = match key.1 {
+                Defeat::Untracked => dropper.or_else(|| listed(&others.notracks)),
+                Defeat::LostOut | Defeat::LostIn | Defeat::Plain | Defeat::Helped => dropper,
+            };
+            told(*key, *ago, dropper, &others, settings)
         };
-        keys.iter().map(tell).collect()
+        let mut all: Vec<Defeated> = keys.iter().map(tell).collect();
+        all.extend(helped.into_iter().filter_map(|flow| {
+            let (IpAddr::V4(device), IpAddr::V4(server)) = (flow.client, flow.server) else { return None };
+            let attach = others.attach(flow.helper.as_deref().unwrap_or_default());
+            let dropper = Dropper::of(others::about(&attach, Vpn::Pptp, settings)).or(Some(Dropper::Hidden));
+            Some(told((Vpn::Pptp, Defeat::Helped, device, server), 0, dropper, &others, settings))
+        }));
+        all
     }
 }
 
-fn told(key: Key, last_seconds: u64, dropper: Option<Dropper>, settings: &Settings) -> Defeated {
-    let (vpn, how, device, server) = key;
-    let title = vpn.title().to_owned();
-    let who = match &dropper {
+/// Who it is, in words.
+fn who(dropper: Option<&Dropper>) -> String {
+    match dropper {
         Some(Dropper::Rule { table, chain, rule, .. }) => {
             format!("the rule \u{201c}{rule}\u{201d} in chain {chain} of table {table}")
         }
         Some(Dropper::Policy { table, chain }) => format!("the policy of chain {chain} in table {table}"),
+        Some(Dropper::AnyOf { rules }) => {
+            let all: Vec<String> = rules.iter().map(|rule| who(Some(rule))).collect();
+            all.join(" or ")
+        }
         Some(Dropper::Hidden) => "a rule that nft does not show (the old iptables, as a rule)".to_owned(),
         None => "a rule of another firewall, which is being looked for".to_owned(),
-    };
+    }
+}
+
+fn told(
+    key: Key,
+    last_seconds: u64,
+    dropper: Option<Dropper>,
+    others: &Others,
+    settings: &Settings,
+) -> Defeated {
+    let (vpn, how, device, server) = key;
+    let title = vpn.title().to_owned();
+    let who = who(dropper.as_ref());
     let sentence = match how {
         Defeat::LostOut => format!("{title} from {device} to {server} is dropped by {who}."),
         Defeat::LostIn => format!(
@@ -187,8 +279,12 @@ fn told(key: Key, last_seconds: u64, dropper: Option<Dropper>, settings: &Settin
         Defeat::Untracked => format!(
             "{title} from {device} to {server} leaves with the device\u{2019}s own address: {who} keeps it from connection tracking."
         ),
+        Defeat::Helped => format!(
+            "The call from {device} to {server} cannot carry anything: {who} attaches another helper to its control connection, so \
+             PPTP\u{2019}s cannot be attached, and GRE finds no way back."
+        ),
     };
-    let remedy = remedy(vpn, how, dropper.as_ref(), settings);
+    let Remedy { text: remedy, commands } = remedy::remedy(vpn, how, dropper.as_ref(), others, settings);
     Defeated {
         name: vpn.name().to_owned(),
         title,
@@ -199,82 +295,6 @@ fn told(key: Key, last_seconds: u64, dropper: Option<Dropper>, settings: &Settin
         dropper,
         sentence,
         remedy,
+        commands,
     }
-}
-
-/// What to add to the other firewall. Those for L2TP were tried in the lab.
-fn remedy(vpn: Vpn, how: Defeat, dropper: Option<&Dropper>, settings: &Settings) -> String {
-    let side = |name: Option<String>| name.unwrap_or_default();
-    let wan = side(settings.internet_side().map(|name| name.to_string()));
-    let lan = side(settings.local_network.device().map(|name| name.to_string()));
-    match how {
-        Defeat::Plain => {
-            return format!(
-                "Masquerade what leaves by {wan}: on OpenWrt \u{201c}option masq 1\u{201d} in the zone of {wan}; with firewalld \
-                 firewall-cmd --permanent --zone=\u{2026} --add-masquerade; else \u{201c}oifname \"{wan}\" masquerade\u{201d} in a chain of type \
-                 nat, hook postrouting. If another router translates, nothing is wrong here."
-            );
-        }
-        Defeat::Untracked => return "Take that rule away, or let it except VPN protocols.".to_owned(),
-        Defeat::LostOut | Defeat::LostIn => {}
-    }
-    let passthrough = &settings.passthrough;
-    let (from, to) = if how == Defeat::LostOut { (&lan, &wan) } else { (&wan, &lan) };
-    let matches: Vec<String> = match (vpn, how) {
-        (Vpn::Pptp, Defeat::LostOut) => {
-            vec![format!("tcp dport {{ {} }}", passthrough.pptp.ports), "meta l4proto 47".to_owned()]
-        }
-        (Vpn::L2tp, Defeat::LostOut) => {
-            vec![format!("udp dport {{ {} }}", passthrough.l2tp.ports)]
-        }
-        (Vpn::Ipsec, Defeat::LostOut) => {
-            vec!["udp dport { 500, 4500 }".to_owned(), "meta l4proto 50".to_owned()]
-        }
-        (Vpn::Pptp, _) => vec!["meta l4proto 47 ct state related".to_owned()],
-        (Vpn::L2tp, _) => vec!["meta l4proto udp ct status dnat".to_owned()],
-        (Vpn::Ipsec, _) => vec!["meta l4proto { 17, 50 } ct status dnat".to_owned()],
-    };
-    let (table, entry) = match dropper {
-        Some(Dropper::Rule { table, entry, .. }) => (table.as_str(), entry.as_str()),
-        Some(Dropper::Policy { table, chain }) => (table.as_str(), chain.as_str()),
-        Some(Dropper::Hidden) => ("", ""),
-        None => return String::new(),
-    };
-    if table.is_empty() || table == "ip filter" {
-        let program = if table.is_empty() { "iptables-legacy" } else { "iptables" };
-        let dports = |protocol: &str, ports: String| format!("-p {protocol} -m multiport --dports {ports}");
-        let words: Vec<String> = match (vpn, how) {
-            (Vpn::Pptp, Defeat::LostIn) => vec!["-p 47 -m conntrack --ctstate RELATED".into()],
-            (_, Defeat::LostIn) => vec!["-m conntrack --ctstate DNAT".into()],
-            (Vpn::Pptp, _) => {
-                vec![dports("tcp", passthrough.pptp.ports.to_string().replace(' ', "")), "-p 47".into()]
-            }
-            (Vpn::L2tp, _) => vec![dports("udp", passthrough.l2tp.ports.to_string().replace(' ', ""))],
-            (Vpn::Ipsec, _) => vec![dports("udp", "500,4500".into()), "-p 50".into()],
-        };
-        let lines: Vec<String> = words
-            .iter()
-            .map(|one| format!("{program} -I FORWARD -i {from} -o {to} {one} -j ACCEPT"))
-            .collect();
-        return format!("Add before it: {} (with ufw, to /etc/ufw/before.rules).", lines.join("; "));
-    }
-    let rules: Vec<String> =
-        matches.iter().map(|one| format!("iifname \"{from}\" oifname \"{to}\" {one} accept")).collect();
-    if table == "inet firewalld" {
-        return format!(
-            "firewalld changes its table by itself, so tell it: a policy from the zone of {from} to the zone of {to} that lets {} pass \
-             (firewall-cmd --permanent --new-policy \u{2026}).",
-            vpn.title()
-        );
-    }
-    let lines: Vec<String> =
-        rules.iter().map(|rule| format!("nft insert rule {table} {entry} '{rule}'")).collect();
-    let lasting = match table {
-        "inet fw4" => format!(
-            " To keep it, write {} into /usr/share/nftables.d/chain-pre/{entry}/postern.nft.",
-            rules.iter().map(|rule| format!("\u{201c}{rule}\u{201d}")).collect::<Vec<_>>().join(" and ")
-        ),
-        _ => " To keep it, write it into the file that the table comes from.".to_owned(),
-    };
-    format!("Add before it: {}.{lasting}", lines.join("; "))
 }

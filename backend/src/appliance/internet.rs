@@ -25,7 +25,7 @@ use crate::settings::{Role, Settings};
 #[derive(Debug, Default)]
 pub(super) struct Internet {
     /// The lease that is in force.
-    lease: Option<InternetLease>,
+    pub(super) lease: Option<InternetLease>,
     /// Why the newest one could not be put into force, if that failed; said once.
     failed: Option<String>,
     /// The home's DNS does not know the servers of the lease in force yet: that failed, and is tried again.

@@ -35,6 +35,8 @@ pub enum RefusalKind {
     Conflict,
     /// Settings are on trial; confirm them or wait.
     OnTrial,
+    /// It opens something to the internet, and the password was typed too long ago: see `Request::Prove`.
+    Prove,
     /// This socket may not ask that.
     Forbidden,
     /// The kernel or the store refused; the state is as before.

@@ -1,6 +1,7 @@
 //! What is true now, read back from the kernel and said in words.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -219,10 +220,21 @@ impl<K: Kernel> Appliance<K> {
             _ => BTreeMap::new(),
         };
         let defeats = match rules {
-            Rules::Loaded => self.defeats(&state.settings, &seen.flows).await,
+            Rules::Loaded => self.defeats(&state.settings, &seen).await,
             _ => Vec::new(),
         };
-        let truth = Truth { state: &state, seen: &seen, rules: &rules, drift: &drift, defeats: &defeats };
+        let others = match state.settings.role {
+            Role::Companion => self.others(),
+            Role::Router | Role::Unset => Arc::default(),
+        };
+        let truth = Truth {
+            state: &state,
+            seen: &seen,
+            rules: &rules,
+            drift: &drift,
+            defeats: &defeats,
+            others: &others,
+        };
         let device = |name: Option<&str>| seen.links.iter().find(|l| Some(l.name.as_str()) == name).cloned();
         let trial_time = self.options.trial_time;
         let mut attempts = attempts(&tried, &state);
@@ -315,7 +327,7 @@ impl<K: Kernel> Appliance<K> {
             self.follow_prefix(&state).await;
             let Ok(seen) = self.kernel.observe(&[]).await else { continue };
             self.follow_cable(&state.settings, &seen);
-            self.publish_addresses(&state.settings, &seen.links);
+            self.publish_addresses(&state, &seen.links);
             self.note_throughput(&state.settings).await;
             looks += 1;
             if looks % ATTEMPTS_EVERY == 1 {

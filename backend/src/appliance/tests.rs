@@ -32,7 +32,7 @@ pub(super) struct Home {
 }
 
 impl Home {
-    async fn fresh() -> Self {
+    pub(super) async fn fresh() -> Self {
         let fake = Fake::new();
         fake.set_links(vec![link("lan0", 2), link("wan0", 3)]);
         Self::started(fake, Store::in_memory().await.unwrap()).await

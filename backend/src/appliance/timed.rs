@@ -133,7 +133,7 @@ impl<K: Kernel> Appliance<K> {
     async fn end_now(self: &Arc<Self>, over: &[(&'static str, &'static str)]) -> bool {
         let set = |(key, value): &(&str, &str)| Assignment { key: (*key).into(), value: (*value).into() };
         let patch: Vec<Assignment> = over.iter().map(set).collect();
-        let author = Author { who: "postern", via: "its end time".to_owned() };
+        let author = Author::its_end();
         match self.change(None, &patch, "its time is over", author).await {
             Ok(message) => {
                 log::info(&message);
@@ -167,7 +167,7 @@ impl<K: Kernel> Appliance<K> {
         (state.broken, state.unsaved) = (None, true);
         self.journal.note(
             JournalKind::Failed,
-            Author { who: "postern", via: "its end time".to_owned() }.by(),
+            Author::its_end().by(),
             "has ended what was to end; that could not be saved yet",
         );
         self.publish(&state).await;

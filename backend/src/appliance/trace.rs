@@ -27,8 +27,38 @@ pub enum Dropper {
         /// The chain.
         chain: String,
     },
+    /// Any of these rules, or all of them: packets have not shown which.
+    AnyOf {
+        /// Each a [`Self::Rule`], at least two.
+        rules: Vec<Dropper>,
+    },
     /// Nothing that nft shows: rules of the kernel's old iptables, as a rule.
     Hidden,
+}
+
+impl Dropper {
+    /// What is known of several; none: of none.
+    pub(super) fn of(mut rules: Vec<Self>) -> Option<Self> {
+        match rules.len() {
+            0 => None,
+            1 => rules.pop(),
+            _ => Some(Self::AnyOf { rules }),
+        }
+    }
+}
+
+/// A rule without what it has counted.
+pub(super) fn tidy(rule: &str) -> String {
+    let mut words = rule.split(' ').peekable();
+    let mut all: Vec<&str> = Vec::new();
+    while let Some(word) = words.next() {
+        all.push(word);
+        if word == "counter" && words.next_if_eq(&"packets").is_some() {
+            // How many packets, `bytes`, and how many of those.
+            words.by_ref().take(3).for_each(drop);
+        }
+    }
+    all.join(" ")
 }
 
 /// Before the others' rules, and after them; see `companion.rs` of the ruleset.
@@ -84,23 +114,35 @@ impl Way {
             && let Some(rule) = rest.strip_suffix(" (verdict drop)")
         {
             let (entry, chain) = (self.entry.1.clone(), chain.to_owned());
-            self.dropper = Some(Dropper::Rule { table, entry, chain, rule: rule.to_owned() });
+            self.dropper = Some(Dropper::Rule { table, entry, chain, rule: tidy(rule) });
         } else if kind == "policy" && rest == "drop" {
             self.dropper = Some(Dropper::Policy { table, chain: chain.to_owned() });
         }
     }
 }
 
-/// Rules of others that keep packets from conntrack: table, chain and rule, from `nft list ruleset`.
-pub fn notracks(listing: &str) -> Vec<(String, String, String)> {
-    let (mut table, mut chain, mut all) = ("", "", Vec::new());
-    for line in listing.lines() {
-        if let Some(name) = line.strip_prefix("table ").and_then(|rest| rest.strip_suffix(" {")) {
-            table = name;
-        } else if let Some(name) = line.strip_prefix("\tchain ").and_then(|rest| rest.strip_suffix(" {")) {
-            chain = name;
-        } else if table != "inet postern" && line.split_whitespace().any(|word| word == "notrack") {
-            all.push((table.to_owned(), chain.to_owned(), line.trim().to_owned()));
+/// The rules of others that packets of this trace have met, of those that are `wanted`; each once.
+pub fn met(trace: &str, wanted: &dyn Fn(&str) -> bool) -> Vec<Dropper> {
+    let mut all = Vec::new();
+    for line in trace.lines() {
+        let what = line
+            .strip_prefix("trace id ")
+            .and_then(|rest| rest.split_once(' '))
+            .map(|(_, what)| what.trim_end());
+        let Some(what) = what.filter(|what| !what.starts_with(OURS)) else { continue };
+        let mut words = what.splitn(5, ' ');
+        let (Some(family), Some(name), Some(chain), Some("rule"), Some(rest)) =
+            (words.next(), words.next(), words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
+        let rule = rest.rsplit_once(" (verdict ").map_or(rest, |(rule, _)| rule);
+        if wanted(rule) {
+            let (table, chain) = (format!("{family} {name}"), chain.to_owned());
+            let one = Dropper::Rule { table, entry: chain.clone(), chain, rule: tidy(rule) };
+            if !all.contains(&one) {
+                all.push(one);
+            }
         }
     }
     all
@@ -155,10 +197,22 @@ mod tests {
     }
 
     #[test]
-    fn notrack_is_found_where_it_stands() {
-        let listing = "table inet postern {\n\tchain x {\n\t\tnotrack\n\t}\n}\ntable ip raw {\n\tchain PREROUTING {\n\
-            \t\ttype filter hook prerouting priority raw; policy accept;\n\t\tudp dport 1701 notrack\n\t}\n}\n";
-        let found = [("ip raw".to_owned(), "PREROUTING".to_owned(), "udp dport 1701 notrack".to_owned())];
-        assert_eq!(notracks(listing), found);
+    fn the_rules_that_a_packet_has_met_are_named_and_not_what_else_there_is() {
+        let trace = "trace id 1f inet postern zone packet: iif \"lan0\" \n\
+            trace id 1f ip raw PREROUTING packet: iif \"lan0\" \n\
+            trace id 1f ip raw PREROUTING rule udp dport 1701 counter packets 3 bytes 99 notrack (verdict continue)\n\
+            trace id 2f ip raw PREROUTING rule udp dport 1701 counter packets 4 bytes 132 notrack (verdict continue)\n\
+            trace id 1f inet postern x rule notrack (verdict continue)\n\
+            trace id 1f inet mine pre rule iifname \"lan0\" jump other (verdict jump other)\n";
+        let rule = |rule: &str| Dropper::Rule {
+            table: "ip raw".into(),
+            entry: "PREROUTING".into(),
+            chain: "PREROUTING".into(),
+            rule: rule.into(),
+        };
+        let notrack = |rule: &str| rule.ends_with("notrack");
+        assert_eq!(met(trace, &notrack), [rule("udp dport 1701 counter notrack")]);
+        assert_eq!(met("", &notrack), []);
+        assert_eq!((Dropper::of(vec![]), Dropper::of(vec![rule("x")])), (None, Some(rule("x"))));
     }
 }

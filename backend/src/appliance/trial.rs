@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::apply::Step;
-use super::{Appliance, Author, Refusal, RefusalKind, State};
+use super::{Appliance, Author, Refusal, RefusalKind, State, page};
 use crate::journal::{By, JournalKind};
 use crate::kernel::{Kernel, Load, Network};
 use crate::log;
@@ -37,8 +37,10 @@ impl<K: Kernel> Appliance<K> {
         }
         let id = trial.revision;
         self.store.mark(id, RevisionState::Confirmed).await.map_err(|e| Refusal::failed(&e))?;
-        state.trial = None;
+        let before = state.trial.take().map(|trial| trial.back_to.1);
+        state.moved_from = before.and_then(|before| page::MovedFrom::by(before, &state.settings));
         self.journal.note(JournalKind::Trial, author.by(), &format!("confirmed revision {id}"));
+        self.publish(&state).await;
         Ok("These settings are kept.".to_owned())
     }
 

@@ -7,6 +7,8 @@ use super::State;
 use super::defeats::Defeated;
 use super::flows::{UDP, from_the_home, is_open, without_helper};
 use super::lacks::{lack, title};
+use super::others::Others;
+use super::remedy::flow_table;
 use super::status::{Effect, HelperState, ManyClients, Protocol, Rules};
 use crate::kernel::{Flow, Observation};
 use crate::ruleset::{self, Counter, Feature, FlowMatch, Helper};
@@ -25,6 +27,8 @@ pub(super) struct Truth<'a> {
     pub(super) drift: &'a [String],
     /// What rules of others keep from working.
     pub(super) defeats: &'a [Defeated],
+    /// The rules of others that reach into passthrough; none but beside another firewall.
+    pub(super) others: &'a Others,
 }
 
 /// Each protocol's word with the flows that are its own, in the order of the page.
@@ -125,8 +129,13 @@ impl Truth<'_> {
         let ipsec = &self.state.settings.passthrough.ipsec;
         let configured = ipsec.many_clients;
         let can = self.state.capabilities.many_clients;
-        let in_force = configured && ipsec.enabled && can && self.common().is_none();
-        let reason = (configured && ipsec.enabled && !can).then(|| missing(Feature::ManyClients));
+        let wanted = configured && ipsec.enabled;
+        let reason = match can {
+            false => Some(missing(Feature::ManyClients)),
+            true => self.others.offloads.iter().find_map(flow_table),
+        };
+        let reason = reason.filter(|_| wanted);
+        let in_force = wanted && reason.is_none() && self.common().is_none();
         ManyClients {
             configured,
             in_force,

@@ -21,6 +21,7 @@ impl<K: Kernel> Server<K> {
         author: Author,
     ) -> Result<Response, Refusal> {
         self.prove(&call, side).await?;
+        let author = author.with_proof(true);
         let done = |message| Ok(Response::Done { message });
         match call.request {
             Request::Backup { password, .. } => {
@@ -38,6 +39,7 @@ impl<K: Kernel> Server<K> {
                 }
             }
             Request::Restart { .. } => done(self.appliance.restart(&author).await?),
+            Request::Prove { .. } => done("That is the password of this router.".to_owned()),
             Request::Reset { .. } => done(self.appliance.reset(&author).await?),
             _ => Err(Refusal::of(RefusalKind::Forbidden, "That was answered elsewhere.")),
         }
@@ -54,6 +56,7 @@ impl<K: Kernel> Server<K> {
         let (Request::Backup { owner, .. }
         | Request::Restore { owner, .. }
         | Request::Restart { owner }
+        | Request::Prove { owner }
         | Request::Reset { owner, .. }) = &call.request
         else {
             return Ok(());

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::log;
+use crate::settings::access::IN_PLACE;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -26,9 +27,6 @@ struct Open {
     listener: TcpListener,
 }
 
-/// The ports of a web page, and those that are taken in their place where another program has them: LuCI, as a rule.
-const BESIDE: [(u16, u16); 2] = [(80, 8080), (443, 8443)];
-
 impl Listeners {
     /// Opens what is new, closes what is no longer wanted, and keeps the rest open without a gap. True: something is
     /// different now.
@@ -41,7 +39,7 @@ impl Listeners {
             if self.open.contains_key(&address) {
                 continue;
             }
-            match open_or_beside(address) {
+            match open_or_beside(address, wanted) {
                 Ok(opened) => {
                     log::info(&format!("the admin page listens at {}", opened.at));
                     self.refused.remove(&address);
@@ -69,6 +67,11 @@ impl Listeners {
         meant.map(|(_, open)| open.at.port()).collect()
     }
 
+    /// Whether one is elsewhere than wanted, since another program has its port.
+    pub(super) fn moved(&self) -> bool {
+        self.open.iter().any(|(wanted, open)| *wanted != open.at)
+    }
+
     /// What the owner should know of where the page is.
     pub(super) fn notices(&self) -> Vec<String> {
         let moved = self.open.iter().filter(|(wanted, open)| **wanted != open.at);
@@ -94,15 +97,18 @@ impl Listeners {
     }
 }
 
-fn open_or_beside(wanted: SocketAddr) -> std::io::Result<Open> {
-    let beside = BESIDE.iter().find(|(port, _)| *port == wanted.port());
-    match (open(wanted), beside) {
-        (Err(error), Some((_, beside))) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            let mut at = wanted;
-            at.set_port(*beside);
+/// `all`: what is wanted; a port that is among them is not taken in another's place.
+fn open_or_beside(wanted: SocketAddr, all: &[SocketAddr]) -> std::io::Result<Open> {
+    let mut at = wanted;
+    let beside = IN_PLACE.iter().find(|(port, _)| *port == wanted.port());
+    if let Some((_, beside)) = beside {
+        at.set_port(*beside);
+    }
+    match open(wanted) {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && !all.contains(&at) => {
             open(at).map(|listener| Open { at, listener })
         }
-        (opened, _) => opened.map(|listener| Open { at: wanted, listener }),
+        opened => opened.map(|listener| Open { at: wanted, listener }),
     }
 }
 

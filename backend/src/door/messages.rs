@@ -197,6 +197,12 @@ pub enum Request {
         /// The password of this router.
         owner: Password,
     },
+    /// The password again, on `web.sock`: what opens something to the internet (a port forward, a DMZ, inspection off) is refused with
+    /// `prove` to a login whose password was typed more than five minutes ago. Answer: [`Response::Done`], or refused as above.
+    Prove {
+        /// The password of this router.
+        owner: Password,
+    },
     /// Back to the factory state: settings, account, history and journal go, and the daemon ends as for
     /// [`Request::Restart`]. Answer: [`Response::Done`].
     Reset {

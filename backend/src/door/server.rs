@@ -103,7 +103,12 @@ impl<K: Kernel> Server<K> {
         let mut wanted = self.appliance.admin_addresses();
         loop {
             let addresses = wanted.borrow_and_update().clone();
-            let changed = self.listeners.lock().await.become_these(&addresses);
+            let mut listeners = self.listeners.lock().await;
+            let changed = listeners.become_these(&addresses);
+            if listeners.moved() {
+                self.appliance.note_taken_ports();
+            }
+            drop(listeners);
             if changed {
                 self.listening.send_modify(|n| *n += 1);
             }
@@ -262,7 +267,10 @@ impl<K: Kernel> Server<K> {
     async fn answer_owner(&self, call: Call, side: Side) -> Result<Response, Refusal> {
         let author = match side {
             Side::Admin => Author::command_line(),
-            Side::Web => Author::browser(call.source),
+            Side::Web => {
+                let fresh = call.ticket.as_deref().is_some_and(|ticket| self.logins.fresh(ticket));
+                Author::browser(call.source).with_proof(fresh)
+            }
         };
         let admin_only = || match side {
             Side::Admin => Ok(()),
@@ -354,6 +362,7 @@ impl<K: Kernel> Server<K> {
             Request::Backup { .. }
             | Request::Restore { .. }
             | Request::Restart { .. }
+            | Request::Prove { .. }
             | Request::Reset { .. } => self.answer_guarded(call, side, author).await,
             Request::Password { .. } | Request::Logins | Request::EndLogin { .. } => {
                 self.answer_account(call, side, &author).await

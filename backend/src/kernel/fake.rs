@@ -38,6 +38,7 @@ struct Memory {
     services: Services,
     leases: Vec<Lease>,
     internet_lease: Option<InternetLease>,
+    listing: String,
     delegated: Option<Delegated>,
     numbers: Numbers,
     listener: Option<mpsc::Sender<Event>>,
@@ -142,6 +143,21 @@ impl Fake {
     /// The links there shall be to see.
     pub fn set_links(&self, links: Vec<SeenLink>) {
         self.memory().seen.links = links;
+    }
+
+    /// What there shall be of addresses, route and settings of the kernel.
+    pub fn set_network(&self, network: Network) {
+        self.memory().network = network;
+    }
+
+    /// The flows there are.
+    pub fn flows(&self) -> Vec<Flow> {
+        self.memory().seen.flows.clone()
+    }
+
+    /// What nft shall list.
+    pub fn set_listing(&self, listing: &str) {
+        self.memory().listing = listing.to_owned();
     }
 
     /// What a named counter shall show.
@@ -324,7 +340,7 @@ impl Kernel for Fake {
     }
 
     async fn listing(&self) -> Result<String, Error> {
-        self.note("listing".into()).await.map(|_| String::new())
+        self.note("listing".into()).await.map(|memory| memory.listing.clone())
     }
 
     async fn unlearn(&self, set: &str, elements: &[Element]) -> Result<(), Error> {
@@ -381,6 +397,11 @@ impl Kernel for Fake {
 
     async fn lease_changed(&self) {
         std::future::pending().await
+    }
+
+    fn adopt_lease(&self, lease: &InternetLease) -> Result<(), Error> {
+        self.memory().internet_lease = Some(lease.clone());
+        Ok(())
     }
 
     fn renew_lease(&self) {

@@ -112,7 +112,8 @@ impl Kernel for Linux {
             let (generation, table, counters) = table::read(known)?;
             let flows = conntrack::list(&wanted)?;
             let conntrack = conntrack::fill();
-            Ok((generation, Observation { table, counters, links, flows, conntrack, gateways6 }))
+            let seen = Observation { table, counters, links, flows, conntrack, gateways6, generation };
+            Ok((generation, seen))
         })
         .await?;
         self.remember(generation, &seen.table);
@@ -203,6 +204,10 @@ impl Kernel for Linux {
             },
             None => std::future::pending().await,
         }
+    }
+
+    fn adopt_lease(&self, lease: &InternetLease) -> Result<(), Error> {
+        self.children.as_ref().map_or(Ok(()), |children| children.udhcpc.adopt(lease))
     }
 
     fn renew_lease(&self) {

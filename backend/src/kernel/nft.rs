@@ -70,7 +70,7 @@ pub(super) async fn trace(
     Ok(told)
 }
 
-/// The rules of everybody, without what their sets hold: a block list has a hundred thousand elements.
+/// The rules of everybody, without the elements of sets (a list of addresses may have 100,000) and without counts.
 pub(super) async fn listing() -> Result<String, Error> {
     run(&["-s", "-t", "list", "ruleset"], "").await
 }

@@ -159,6 +159,12 @@ impl Udhcpc {
         Ok(lease)
     }
 
+    /// As if udhcpc had been lent this.
+    pub(super) fn adopt(&self, lease: &InternetLease) -> Result<(), Error> {
+        let text = serde_json::to_string(lease).map_err(|e| Error::DhcpClient(e.to_string()))?;
+        write(&self.run.join(LEASE), &text)
+    }
+
     /// Asks for the address again: the cable was out.
     pub(super) fn renew(&self) {
         if let Some((process, _)) = self.running() {

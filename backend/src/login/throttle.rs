@@ -1,8 +1,7 @@
 //! The growing delay after wrong passwords, per source and overall.
 //!
-//! The source is the address the web process names. A hostile web process can lie about it, so the overall count
-//! slows every source that has failed before; one that has not is let through, so that an attacker in the home
-//! cannot lock the owner out.
+//! The source is the address the web process names. A hostile web process can lie about it, so all sources that have failed
+//! before share a number of tries; one that has not is let through, so that an attacker in the home cannot lock the owner out.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,16 +9,19 @@ use std::time::{Duration, Instant};
 
 /// Wrong passwords that cost nothing: people mistype.
 const FREE: u32 = 3;
-/// Longest delay.
+/// Longest delay of one source.
 const LONGEST: Duration = Duration::from_secs(900);
 /// A source is forgotten after this time without a try.
-const FORGOTTEN: Duration = Duration::from_secs(3600);
+const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 /// Sources remembered. The one that tried longest ago goes.
 const SOURCES: usize = 1024;
-/// Wrong passwords from all sources within [`WINDOW`] after which sources that failed before wait for its end.
-const OVERALL: u32 = 30;
-/// Window of the overall count.
-const WINDOW: Duration = Duration::from_secs(600);
+/// Wrong passwords of all sources together that cost nothing.
+const SHARED: u32 = 30;
+/// After them sources that failed [`FREE`] times have one try between them in this time. So 250 addresses, a whole home, have 750
+/// free tries a day and 720 more.
+const EACH: Duration = Duration::from_secs(120);
+/// After them a source that has failed less often waits so long: somebody mistypes while others storm.
+const CROWD: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy)]
 struct Tries {
@@ -27,10 +29,18 @@ struct Tries {
     last: Instant,
 }
 
+/// Tries that all sources share.
+#[derive(Debug, Clone, Copy)]
+struct Shared {
+    left: u32,
+    /// When one was added last.
+    since: Instant,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
     sources: HashMap<IpAddr, Tries>,
-    overall: Option<(Instant, u32)>,
+    shared: Option<Shared>,
 }
 
 /// A host owns its whole IPv6 /64, so that is what is counted.
@@ -66,12 +76,11 @@ impl Throttle {
         let Some(tries) = self.sources.get(&counted(source)) else { return Ok(()) };
         let since = now.saturating_duration_since(tries.last);
         let wait = delay(tries.wrong).saturating_sub(since);
-        let crowd = match self.overall {
-            Some((start, wrong)) if wrong >= OVERALL => WINDOW
-                .saturating_sub(now.saturating_duration_since(start))
-                .min(Duration::from_secs(60))
-                .saturating_sub(since),
-            _ => Duration::ZERO,
+        let shared = self.shared(now);
+        let crowd = match (shared.left, tries.wrong) {
+            (1.., _) => Duration::ZERO,
+            (0, ..FREE) => CROWD.saturating_sub(since),
+            (0, _) => EACH.saturating_sub(now.saturating_duration_since(shared.since)),
         };
         match wait.max(crowd) {
             Duration::ZERO => Ok(()),
@@ -79,11 +88,20 @@ impl Throttle {
         }
     }
 
+    /// What is left now.
+    fn shared(&self, now: Instant) -> Shared {
+        let Some(Shared { left, since }) = self.shared else { return Shared { left: SHARED, since: now } };
+        let more = now.saturating_duration_since(since).as_secs() / EACH.as_secs();
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        match left.saturating_add(more) {
+            SHARED.. => Shared { left: SHARED, since: now },
+            left => Shared { left, since: since + EACH * more },
+        }
+    }
+
     fn failed(&mut self, source: IpAddr, now: Instant) {
-        self.overall = match self.overall {
-            Some((start, wrong)) if now.saturating_duration_since(start) < WINDOW => Some((start, wrong + 1)),
-            _ => Some((now, 1)),
-        };
+        let shared = self.shared(now);
+        self.shared = Some(Shared { left: shared.left.saturating_sub(1), ..shared });
         self.sources.retain(|_, t| now.saturating_duration_since(t.last) < FORGOTTEN);
         if self.sources.len() >= SOURCES
             && let Some(oldest) = self.sources.iter().min_by_key(|(_, t)| t.last).map(|(s, _)| *s)
@@ -99,16 +117,18 @@ impl Throttle {
         if let Some(tries) = self.sources.get_mut(&counted(source)) {
             tries.wrong = tries.wrong.saturating_sub(1);
         }
-        if let Some((_, wrong)) = &mut self.overall {
-            *wrong = wrong.saturating_sub(1);
-        }
+        self.give_back();
     }
 
     /// The right password clears its source.
     pub(super) fn succeeded(&mut self, source: IpAddr) {
         self.sources.remove(&counted(source));
-        if let Some((_, wrong)) = &mut self.overall {
-            *wrong = wrong.saturating_sub(1);
+        self.give_back();
+    }
+
+    fn give_back(&mut self) {
+        if let Some(shared) = &mut self.shared {
+            shared.left = (shared.left + 1).min(SHARED);
         }
     }
 }
@@ -146,6 +166,29 @@ mod tests {
         }
         assert!(throttle.wait(host(7), start).is_err());
         assert_eq!(throttle.wait(host(251), start), Ok(()));
+    }
+
+    #[test]
+    fn two_hundred_and_fifty_addresses_that_try_all_day_get_1500_tries_and_a_clean_one_gets_in() {
+        let (mut throttle, start) = (Throttle::default(), Instant::now());
+        let mut looked_at = 0;
+        for second in (0..86_400).step_by(5) {
+            let now = start + Duration::from_secs(second);
+            looked_at += (1..=250).filter(|n| throttle.admit(host(*n), now).is_ok()).count();
+            if second % 3600 == 0 {
+                let clean = IpAddr::from([192, 168, 2, 1]);
+                assert_eq!(throttle.admit(clean, now), Ok(()), "a clean one is let through");
+                throttle.succeeded(clean);
+            }
+            // Somebody who mistyped once is not kept out for ever.
+            if second == 43_200 {
+                let slip = IpAddr::from([192, 168, 2, 2]);
+                assert_eq!(throttle.admit(slip, now), Ok(()));
+                assert!(throttle.wait(slip, now).is_err());
+                assert_eq!(throttle.wait(slip, now + CROWD), Ok(()));
+            }
+        }
+        assert!((1000..=1500).contains(&looked_at), "{looked_at} in a day");
     }
 
     #[test]

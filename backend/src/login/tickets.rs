@@ -8,6 +8,8 @@ use super::{Live, Ticket, random_hex};
 
 /// A login ends after this time, however busy.
 const LONGEST: Duration = Duration::from_secs(12 * 3600);
+/// So long the password need not be typed again before something is opened to the internet.
+const FRESH: Duration = Duration::from_secs(300);
 /// Live logins at once; the one that idled longest goes.
 const AT_ONCE: usize = 64;
 
@@ -17,6 +19,8 @@ struct Login {
     source: IpAddr,
     since: Instant,
     last: Instant,
+    /// When its password was typed last.
+    proved: Instant,
 }
 
 impl Login {
@@ -52,7 +56,8 @@ impl Tickets {
         }
         self.last_id += 1;
         let ticket = random_hex();
-        self.logins.insert(ticket.clone(), Login { id: self.last_id, source, since: now, last: now });
+        self.logins
+            .insert(ticket.clone(), Login { id: self.last_id, source, since: now, last: now, proved: now });
         ticket
     }
 
@@ -71,6 +76,19 @@ impl Tickets {
     /// Where the login of this ticket came from.
     pub(super) fn source(&self, ticket: &str) -> Option<IpAddr> {
         self.logins.get(ticket).map(|login| login.source)
+    }
+
+    /// The password was typed again.
+    pub(super) fn prove(&mut self, ticket: &str, now: Instant) {
+        if let Some(login) = self.logins.get_mut(ticket) {
+            login.proved = now;
+        }
+    }
+
+    /// Whether the password was typed less than [`FRESH`] ago.
+    pub(super) fn fresh(&self, ticket: &str, now: Instant) -> bool {
+        let proved = self.logins.get(ticket).map(|login| now.saturating_duration_since(login.proved));
+        proved.is_some_and(|ago| ago < FRESH)
     }
 
     /// Live logins, newest first.
@@ -135,6 +153,39 @@ mod tests {
             lived += 1;
         }
         assert_eq!(step * lived, LONGEST);
+    }
+
+    #[test]
+    fn a_password_is_fresh_for_five_minutes_however_busy_its_login_is() {
+        let (mut tickets, start) = (Tickets::default(), Instant::now());
+        let (ours, other) = (tickets.mint(HERE, start), tickets.mint(HERE, start));
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(tickets.fresh(&ours, start) && !tickets.fresh("no such ticket", start));
+        assert_eq!(tickets.check(&ours, true, IDLE, at(299)), Ticket::Live);
+        assert!(tickets.fresh(&ours, at(299)) && !tickets.fresh(&ours, at(300)));
+        tickets.prove(&ours, at(310));
+        assert!(tickets.fresh(&ours, at(609)) && !tickets.fresh(&ours, at(610)));
+        assert!(!tickets.fresh(&other, at(310)), "one's own password proves nothing for another login");
+    }
+
+    #[test]
+    fn a_hundred_thousand_tickets_are_256_random_bits_each_and_no_two_are_equal() {
+        let mut tickets = Tickets::default();
+        let now = Instant::now();
+        let mut all = std::collections::HashSet::new();
+        // How often each of the sixteen digits stands at each of the 64 places.
+        let mut digits = [[0_u32; 16]; 64];
+        for _ in 0..100_000 {
+            let ticket = tickets.mint(HERE, now);
+            assert_eq!(ticket.len(), 64);
+            for (place, digit) in ticket.chars().enumerate() {
+                digits[place][digit.to_digit(16).unwrap() as usize] += 1;
+            }
+            assert!(all.insert(ticket), "a ticket came twice");
+        }
+        // 6,250 are expected, with a standard deviation of 77: ten of them do not happen by chance.
+        let odd = digits.as_flattened().iter().find(|n| n.abs_diff(6250) > 770);
+        assert_eq!(odd, None, "a digit is not random");
     }
 
     #[test]

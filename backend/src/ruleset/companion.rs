@@ -35,19 +35,24 @@ pub enum Defeat {
     Plain,
     /// Left with the device's own address: a rule of somebody else keeps it from conntrack.
     Untracked,
+    /// PPTP only: a rule of somebody else attaches another helper to the control connection, which can have one. Shown by the
+    /// connection itself: `ct helper` in a rule asks for the helper of the one that announced it (nft_ct.c).
+    Helped,
 }
 
 impl Defeat {
-    /// All of them.
+    /// Those that packets fill sets with.
     pub const ALL: [Self; 4] = [Self::LostOut, Self::LostIn, Self::Plain, Self::Untracked];
 
-    /// The set of the devices and servers that it befalls: four bytes each, the device first.
-    pub fn set_of(self, vpn: Vpn) -> &'static str {
-        self.learnt(vpn).name
+    /// The set of the devices and servers that it befalls: four bytes each, the device first. None: no packet
+    /// tells.
+    pub fn set_of(self, vpn: Vpn) -> Option<&'static str> {
+        self.learnt(vpn).map(|learnt| learnt.name)
     }
 
-    fn learnt(self, vpn: Vpn) -> Learnt {
+    fn learnt(self, vpn: Vpn) -> Option<Learnt> {
         let name = match (vpn, self) {
+            (_, Self::Helped) => return None,
             (Vpn::Pptp, Self::LostOut) => "pptp_lost_out",
             (Vpn::Pptp, Self::LostIn) => "pptp_lost_in",
             (Vpn::Pptp, Self::Plain) => "pptp_plain",
@@ -66,8 +71,9 @@ impl Defeat {
             Self::LostIn => "from the internet: did not come out of the other firewall's rules",
             Self::Plain => "left with the device's own address",
             Self::Untracked => "left with the device's own address, kept from conntrack",
+            Self::Helped => return None,
         };
-        Learnt::set(name, PAIR, "1m", why).sized(MOST)
+        Some(Learnt::set(name, PAIR, "1m", why).sized(MOST))
     }
 }
 
@@ -95,15 +101,16 @@ pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, capab
 }
 
 fn watch(table: &mut Table, sides: &Sides, settings: &Settings, capabilities: &Capabilities) {
+    passthrough::by_another_way(table, sides, passthrough::learns(settings, capabilities));
     table.rule(Chain::CompanionBefore, "ct state established,invalid accept", "only what begins is watched");
     table.rule(Chain::CompanionAfter, "ct state established,invalid accept", "only what begins is watched");
     let untranslated = format!("oifname \"{}\" ip saddr {1} ip daddr != {1}", sides.internet, sides.prefix);
     for watched in passthrough::watched(settings, capabilities) {
         let vpn = watched.vpn;
-        for defeat in Defeat::ALL {
+        for learnt in Defeat::ALL.into_iter().filter_map(|defeat| defeat.learnt(vpn)) {
             match watched.passes {
-                true => table.learnt(&[defeat.learnt(vpn)]),
-                false => table.forgotten(&[defeat.learnt(vpn)]),
+                true => table.learnt(&[learnt]),
+                false => table.forgotten(&[learnt]),
             }
         }
         if !watched.passes {
@@ -113,9 +120,9 @@ fn watch(table: &mut Table, sides: &Sides, settings: &Settings, capabilities: &C
         for (side, pair, defeat, which) in
             [(out, PAIR, Defeat::LostOut, &watched.out), (back, PAIR_BACK, Defeat::LostIn, &watched.back)]
         {
+            let Some(set) = defeat.set_of(vpn) else { continue };
             for one in which {
                 let what = format!("{side} meta nfproto ipv4 {one}");
-                let set = defeat.set_of(vpn);
                 table.rule(
                     Chain::CompanionBefore,
                     format!("{BEGINS} {what} update @{set} {{ {pair} }}"),
@@ -129,11 +136,11 @@ fn watch(table: &mut Table, sides: &Sides, settings: &Settings, capabilities: &C
             }
         }
         for one in &watched.out {
-            let (untracked, plain) = (Defeat::Untracked.set_of(vpn), Defeat::Plain.set_of(vpn));
-            for (state, set, why) in [
-                ("untracked", untracked, "somebody's notrack: it cannot be translated"),
-                ("new,related", plain, "nobody translates it"),
+            for (state, defeat, why) in [
+                ("untracked", Defeat::Untracked, "somebody's notrack: it cannot be translated"),
+                ("new,related", Defeat::Plain, "nobody translates it"),
             ] {
+                let Some(set) = defeat.set_of(vpn) else { continue };
                 table.rule(
                     Chain::CompanionAfter,
                     format!("{untranslated} ct state {state} {one} update @{set} {{ {PAIR} }}"),
@@ -143,6 +150,12 @@ fn watch(table: &mut Table, sides: &Sides, settings: &Settings, capabilities: &C
         }
     }
     table.learnt(&[TRACED_SET]);
+    // Before whatever others do at priority raw and later: their notrack is there.
+    table.rule(
+        Chain::Zone,
+        format!("iifname \"{}\" {PAIR} @{TRACED} limit rate 5/second meta nftrace set 1", sides.local),
+        "which rule of whom keeps it from conntrack: nft monitor trace",
+    );
     table.rule(
         Chain::CompanionBefore,
         format!("{PAIR} @{TRACED} limit rate 5/second meta nftrace set 1"),

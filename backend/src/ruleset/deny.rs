@@ -57,8 +57,8 @@ fn home(settings: &Settings) -> (String, String) {
     (format!("{not_internet}{HOME_IPV4}"), format!("{not_internet}{HOME_IPV6}"))
 }
 
+/// SSH, and wherever the admin page is: also where it is because another program has its port.
 fn ports(settings: &Settings) -> String {
-    let access = &settings.access;
-    let https = if access.https { format!(", {}", access.https_port) } else { String::new() };
-    format!("tcp dport {{ 22, {}{https} }}", access.port)
+    let page: Vec<String> = settings.access.ports().iter().map(u16::to_string).collect();
+    format!("tcp dport {{ 22, {} }}", page.join(", "))
 }

@@ -15,6 +15,7 @@ use super::table::{Chain, Counter, Table};
 use super::{Capabilities, FlowMatch, Sides, Switch, Vpn, ended, forwards, helpers};
 use crate::settings::{Role, Settings};
 
+pub(super) use ipsec::many_clients::by_another_way;
 pub use ipsec::many_clients::{CONFIRMED, KEPT};
 pub use permission::withdrawn;
 pub use places::{Places, pair_of, places};

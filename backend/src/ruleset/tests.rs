@@ -158,7 +158,9 @@ fn deny_forwards_nothing() {
     for ruleset in [deny(&router()), deny(&Settings::default())] {
         assert_eq!(chain(&ruleset, "forward").len(), 1);
         assert!(chain(&ruleset, "srcnat").is_empty());
-        assert!(chain(&ruleset, "input").iter().any(|rule| rule.contains("tcp dport { 22, 80 } accept")));
+        assert!(
+            chain(&ruleset, "input").iter().any(|rule| rule.contains("tcp dport { 22, 80, 8080 } accept"))
+        );
         assert_eq!(ruleset.about(), Some("postern schema 2, deny"));
     }
     let mut half = Settings::default();
@@ -215,7 +217,9 @@ fn beside_another_firewall_nothing_is_dropped_but_what_vpn_passthrough_refuses()
             // Chains that only packets of a VPN protocol between home and internet reach.
             let vpn = ["pptp_", "l2tp_", "ipsec_", "nat_traversal_", "esp_", "ike_", "refused"];
             let ends = line.contains(" drop ") || line.contains("reject ");
-            assert!(!ends || vpn.iter().any(|of| at.starts_with(of)), "{at}: {line}");
+            // IKE and ESP once, to come again without a zone.
+            let again = line.contains("ct zone != 0") && line.contains("update @ipsec_elsewhere");
+            assert!(!ends || again || vpn.iter().any(|of| at.starts_with(of)), "{at}: {line}");
         }
     }
 }
@@ -249,13 +253,14 @@ fn what_is_watched_before_the_other_firewall_is_struck_out_after_it() {
     let ruleset = companion(&[("passthrough.pptp.enabled", "true")]);
     let (before, through) = (chain(&ruleset, "companion_before"), chain(&ruleset, "companion_through"));
     let elements = |rules: &[String], word: &str| -> Vec<String> {
-        let found = rules.iter().filter_map(|rule| rule.split_once(word));
+        let found =
+            rules.iter().filter(|rule| rule.contains("_lost_")).filter_map(|rule| rule.split_once(word));
         let of = |what: &str| what.trim_start_matches("ct state new,related,untracked ").to_owned();
         found.map(|(what, rest)| of(what) + rest.split(" comment").next().unwrap()).collect()
     };
     let noted = elements(&before, "update @");
     assert_eq!(noted, elements(&through, "delete @"));
-    assert!(noted.len() >= 8 && noted.iter().all(|rule| rule.contains("_lost_")), "{noted:?}");
+    assert!(noted.len() >= 8, "{noted:?}");
 }
 
 #[test]

@@ -29,6 +29,28 @@ impl Default for Access {
     }
 }
 
+/// The ports of a web page, and those that the admin page takes in their place: where another program has them, and beside another
+/// firewall, where one may come any time (LuCI, as a rule, which starts after us).
+pub const IN_PLACE: [(u16, u16); 2] = [(80, 8080), (443, 8443)];
+
+impl Access {
+    /// Every port that the page may be at, each once.
+    pub fn ports(&self) -> Vec<u16> {
+        let wanted = [Some(self.port), self.https.then_some(self.https_port)];
+        let wanted = wanted.into_iter().flatten().map(Port::number);
+        let mut all = Vec::new();
+        for port in wanted {
+            let instead = IN_PLACE.iter().find(|(of, _)| *of == port).map(|(_, instead)| *instead);
+            for one in [Some(port), instead].into_iter().flatten() {
+                if !all.contains(&one) {
+                    all.push(one);
+                }
+            }
+        }
+        all
+    }
+}
+
 /// Name and time zone of the box.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -67,18 +67,24 @@ impl Store {
     /// Opens the store in `dir`, whatever state it is in. What cannot be read is set aside, not deleted.
     pub async fn rescue(dir: &Path) -> Result<Self, Error> {
         let there = dir.join(FILE).exists() || dir.join(COPY).exists();
-        let copy = read(dir);
+        let mut copy = read(dir);
+        let mut beside = beside_others(dir);
         let opened = match Self::open(dir).await {
-            Ok(store) => store.sound().await.map(|()| store),
+            Ok(store) => store.made_whole(dir, copy.as_ref()).await,
             Err(error) => Err(error),
         };
         let mut store = match opened {
             Ok(store) if !store.empty().await? || copy.is_none() && !dir.join(COPY).exists() => {
-                return store.with_condition().await;
+                store.keep_copy().await;
+                return Ok(store);
             }
             Ok(store) => store,
             Err(error) => {
                 log::incident(&error);
+                // The copy is of before then, and of that role too.
+                if let Error::AnotherRole { companion, .. } = error {
+                    (copy, beside) = (None, companion);
+                }
                 set_aside(dir);
                 match Self::open(dir).await {
                     Ok(store) => store,
@@ -96,28 +102,26 @@ impl Store {
         };
         store.condition = match copy {
             Some(copy) => {
-                store.fill(&copy).await?;
+                store.fill(&copy, 0).await?;
                 let notice =
                     format!("The settings store was damaged. The settings are those of its copy.{kept}");
                 Condition { notice: Some(notice), ..Condition::default() }
             }
-            None if beside_others(dir) => Condition {
-                notice: Some(format!(
-                    "The settings store was damaged, and so was its copy: this box has the factory settings. It stood beside another \
-                     firewall, which stands as before; Postern has no rules now. Import your settings, or choose the sides \
-                     anew.{kept}"
-                )),
-                lost: there,
-                companion: true,
-            },
-            None => Condition {
-                notice: Some(format!(
-                    "The settings store was damaged, and so was its copy: this box has the factory settings and forwards \
-                     nothing. Import your settings, or choose the ports anew.{kept}"
-                )),
-                lost: there,
-                companion: false,
-            },
+            None => {
+                let now = if beside {
+                    "It stood beside another firewall, which stands as before; Postern has no rules now. Import your settings, or \
+                     choose the sides anew."
+                } else {
+                    "It forwards nothing. Import your settings, or choose the ports anew."
+                };
+                if let Err(error) = remember_loss(dir, beside) {
+                    log::warning(&format!("that the settings are lost cannot be noted: {error}"));
+                }
+                let notice = format!(
+                    "The settings store was damaged, and so was its copy: this box has the factory settings. {now}{kept}"
+                );
+                Condition { notice: Some(notice), lost: there, companion: beside }
+            }
         };
         if let Some(notice) = &store.condition.notice {
             log::warning(notice);
@@ -145,34 +149,64 @@ impl Store {
         Ok(self.password().await?.is_none() && self.newest_confirmed().await?.is_none())
     }
 
-    async fn with_condition(mut self) -> Result<Self, Error> {
+    /// Makes up for a newest kept revision that cannot be read: by the copy, else by the revision before; never by one of another
+    /// role. A box beside another firewall that became a router overnight would close it, and a router that became a companion
+    /// would be open.
+    async fn made_whole(mut self, dir: &Path, copy: Option<&Copy>) -> Result<Self, Error> {
+        self.sound().await?;
         let newest = self.confirmed_ids(1).await?.first().copied();
-        let used = self.newest_confirmed().await?.map(|kept| kept.id);
-        if let (Some(newest), Some(used)) = (newest, used)
-            && newest != used
-        {
-            let notice =
-                format!("Revision {newest} of the settings is damaged. Revision {used} is in force.");
-            log::warning(&notice);
-            self.condition.notice = Some(notice);
+        let (Some(id), Some(used)) = (newest, self.newest_confirmed().await?) else { return Ok(self) };
+        if id == used.id {
+            return Ok(self);
         }
-        self.keep_copy().await;
+        let copied = copy.map(|copy| copy.settings.role);
+        // Where nobody knows, a router is what must not become anything else.
+        let role = match self.role_of(id).await?.or(copied) {
+            Some(role) => role,
+            None if beside_others(dir) => Role::Companion,
+            None => Role::Router,
+        };
+        let notice = match copy {
+            Some(copy) if copied == Some(role) => {
+                self.fill(copy, used.id).await?;
+                format!(
+                    "Revision {id} of the settings is damaged. The settings are those of the copy beside the store."
+                )
+            }
+            _ if used.settings.role == role => {
+                format!("Revision {id} of the settings is damaged. Revision {} is in force.", used.id)
+            }
+            _ => return Err(Error::AnotherRole { id, companion: role == Role::Companion }),
+        };
+        log::warning(&notice);
+        self.condition.notice = Some(notice);
         Ok(self)
     }
 
-    async fn fill(&self, copy: &Copy) -> Result<(), Error> {
+    /// The role in a revision that means nothing otherwise, if that much of it can be read.
+    async fn role_of(&self, id: i64) -> Result<Option<Role>, Error> {
+        let row: Option<(String,)> = sqlx::query_as("SELECT settings FROM revision WHERE id = ?1")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
+        let document = row.and_then(|(text,)| serde_json::from_str::<serde_json::Value>(&text).ok());
+        Ok(document.and_then(|document| serde_json::from_value(document.get("role")?.clone()).ok()))
+    }
+
+    /// Keeps what the copy holds as a revision made from `base`.
+    async fn fill(&self, copy: &Copy, base: i64) -> Result<(), Error> {
         let before = Before { boot: String::new(), network: Network::default() };
         let comment = "from the copy, because the store was damaged";
         let new = NewRevision {
             settings: &copy.settings,
-            base: 0,
+            base,
             before: &before,
             who: "postern",
             via: "the daemon's start",
             comment,
         };
         let id = self.save(new).await?;
-        if let Some(password) = &copy.password {
+        if let Some(password) = copy.password.as_ref().filter(|_| base == 0) {
             self.claim(password).await?;
         }
         self.mark(id, RevisionState::Confirmed).await
@@ -228,6 +262,15 @@ fn tell_beside(dir: &Path, beside: bool) -> std::io::Result<()> {
     std::fs::File::open(dir)?.sync_all()
 }
 
+/// Nothing can be read, or nothing that may be used: so it is at every start until there are settings again. A copy is there and
+/// says nothing.
+fn remember_loss(dir: &Path, beside: bool) -> std::io::Result<()> {
+    if !dir.join(COPY).exists() || read(dir).is_some() {
+        file::replace(&dir.join(COPY), b"lost")?;
+    }
+    tell_beside(dir, beside)
+}
+
 fn read(dir: &Path) -> Option<Copy> {
     let path = dir.join(COPY);
     let size = std::fs::metadata(&path).ok()?.len();
@@ -258,3 +301,6 @@ fn set_aside(dir: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

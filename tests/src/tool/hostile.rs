@@ -30,7 +30,7 @@ const VALUES: [&str; 12] = [
 ];
 
 /// Requests in every form, each of which needs more than there is: no ticket, another side, the password again.
-const REQUESTS: [&str; 24] = [
+const REQUESTS: [&str; 25] = [
     "{\"do\":\"claim_code\"}",
     "{\"do\":\"stop\"}",
     "{\"do\":\"settings\"}",
@@ -43,6 +43,7 @@ const REQUESTS: [&str; 24] = [
     "{\"do\":\"login\",\"password\":\"not the password\"}",
     "{\"do\":\"backup\",\"owner\":\"\",\"password\":\"a password\"}",
     "{\"do\":\"restart\",\"owner\":\"\"}",
+    "{\"do\":\"prove\",\"owner\":\"\"}",
     "{\"do\":\"reset\",\"owner\":\"\",\"word\":\"reset\"}",
     "{\"do\":\"password\",\"old\":\"\",\"new\":\"a new password\"}",
     "{\"do\":\"change\",\"base_revision\":null,\"patch\":[],\"comment\":\"\"}",

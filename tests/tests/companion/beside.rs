@@ -3,7 +3,7 @@
 use lab::Lab;
 use lab::wait::{self, SOON};
 
-use crate::firewalls::{Firewall, stand};
+use crate::firewalls::{Beside, Firewall, stand};
 
 #[test]
 fn the_sides_are_proposed_by_routes_or_zones_and_what_is_proposed_can_be_taken() {
@@ -52,7 +52,7 @@ fn where_another_program_has_port_80_the_page_is_at_8080_and_the_status_says_so(
     let taken =
         wait::until(SOON, || lab.router().run(&["curl", "-s", "http://192.168.1.1/"]).ok().then_some(()));
     assert!(taken.is_some(), "the other program serves:\n{}", other.said());
-    let postern = lab.postern();
+    let mut postern = lab.postern();
     let _web = postern.web_process(&lab.router(), &[]);
     let page = wait::until(SOON, || {
         let page = lab.host("laptop1").run(&["curl", "-sL", "http://192.168.1.1:8080/"]);
@@ -61,4 +61,28 @@ fn where_another_program_has_port_80_the_page_is_at_8080_and_the_status_says_so(
     assert!(page.is_some(), "the page is at 8080:\n{}", postern.daemon_said());
     let status = postern.ok(&["status"]);
     assert!(status.contains("the admin page is at http://192.168.1.1:8080/"), "{status}");
+    // At the next boot the other one comes later.
+    drop(other);
+    postern.crash_daemon();
+    postern.start_daemon();
+    let open = || lab.router().ok(&["ss", "-Hltn"]);
+    let listens = wait::until(SOON, || open().contains("192.168.1.1:8080").then_some(()));
+    assert!(listens.is_some() && !open().contains("192.168.1.1:80 "), "{}", open());
+}
+
+#[test]
+fn beside_another_firewall_ports_80_and_443_are_left_to_whoever_comes_later() {
+    let mut beside = Beside::new(Firewall::Fw4);
+    assert_eq!(beside.postern.ok(&["get", "access.port"]).trim(), "8080");
+    let open = |beside: &Beside| beside.lab.router().ok(&["ss", "-Hltn"]);
+    let listens = wait::until(SOON, || open(&beside).contains("192.168.1.1:8080").then_some(()));
+    assert!(listens.is_some(), "{}", open(&beside));
+    beside.postern.end_daemon();
+    beside.postern.start_daemon();
+    let listens = wait::until(SOON, || open(&beside).contains("192.168.1.1:8080").then_some(()));
+    assert!(listens.is_some() && !open(&beside).contains(":80 "), "{}", open(&beside));
+    // LuCI's server wants every address.
+    let _other = beside.lab.router().spawn(&["python3", "-m", "http.server", "80"]);
+    let serves = || beside.lab.host("laptop1").run(&["curl", "-s", "http://192.168.1.1/"]).ok().then_some(());
+    assert!(wait::until(SOON, serves).is_some(), "{}", open(&beside));
 }

@@ -7,6 +7,7 @@ use lab::{Kind, address};
 use serde_json::Value;
 
 use crate::firewalls::{Beside, Firewall};
+use crate::remedies::{follow, told};
 use crate::suite::{heard, l2tp_calls, pptp_server, wait_heard};
 
 /// A look of the daemon every 3 s, a trace of 4 s, a VPN program that tries again.
@@ -38,26 +39,15 @@ fn differs(beside: &Beside, name: &str, word: &str) {
     assert!(protocol["reason"].to_string().contains(word), "{protocol}");
 }
 
-/// The commands that the remedy names, done.
-fn follow(beside: &Beside, remedy: &Value, program: &str) {
-    let text = remedy.as_str().unwrap_or_default();
-    let begin = text.find(program).unwrap_or_else(|| panic!("the remedy names no {program}: {text}"));
-    let rest = &text[begin..];
-    let end = rest.find("'. ").map(|at| at + 1).or_else(|| rest.find(" (with")).unwrap_or(rest.len());
-    for command in rest[..end].split("; ") {
-        beside.lab.router().ok(&["sh", "-euc", command]);
-    }
-}
-
 /// What a called server sends from another port is let in by ours and dropped by theirs, until theirs has the rule that is named.
 #[track_caller]
-fn answers_are_dropped(firewall: Firewall, names: &str, program: &str) {
+fn answers_are_dropped(firewall: Firewall, names: &str) {
     let beside = Beside::new(firewall);
     let (_server, callers) = l2tp_calls(&beside);
-    let said = verdict(&beside, names);
+    verdict(&beside, names);
     assert!(callers.iter().all(|caller| heard(caller, true) == 0), "if it is heard, nothing is dropped");
     differs(&beside, "l2tp", names);
-    follow(&beside, &said["remedy"], program);
+    follow(&beside, &told(&beside, "l2tp", "lost_in"));
     callers.iter().for_each(|caller| wait_heard(caller, 10));
     let healed = wait::until(Duration::from_secs(90), || {
         (beside.postern.protocol("l2tp")["effect"] != "differs").then_some(())
@@ -67,35 +57,43 @@ fn answers_are_dropped(firewall: Firewall, names: &str, program: &str) {
 
 #[test]
 fn fw4s_rule_that_drops_answers_from_another_port_is_named_and_what_is_told_to_add_lets_them_in() {
-    answers_are_dropped(Firewall::Fw4, "handle_reject", "nft insert");
+    answers_are_dropped(Firewall::Fw4, "handle_reject");
 }
 
 #[test]
 fn the_policy_of_a_chain_written_by_hand_is_named_and_what_is_told_to_add_lets_answers_in() {
-    answers_are_dropped(Firewall::Hand, "the policy of chain forward in table inet mine", "nft insert");
+    answers_are_dropped(Firewall::Hand, "the policy of chain forward in table inet mine");
 }
 
 #[test]
 fn the_policy_of_iptables_is_named_and_what_is_told_to_add_lets_answers_in() {
-    answers_are_dropped(Firewall::Iptables, "the policy of chain FORWARD in table ip filter", "iptables -I");
+    answers_are_dropped(Firewall::Iptables, "the policy of chain FORWARD in table ip filter");
 }
 
 #[test]
 fn old_iptables_are_told_as_rules_that_nft_does_not_show_and_what_is_told_to_add_lets_answers_in() {
-    answers_are_dropped(Firewall::Legacy, "nft does not show", "iptables-legacy -I");
+    answers_are_dropped(Firewall::Legacy, "nft does not show");
 }
 
 #[test]
-fn a_rule_that_drops_gre_of_a_call_is_named() {
+fn a_rule_that_drops_gre_of_a_call_is_named_and_what_is_told_to_add_lets_it_through() {
     let beside = Beside::new(Firewall::Fw4);
     beside.nft("insert rule inet fw4 forward meta l4proto 47 drop comment \"no tunnels\"");
     beside.postern.set(&["passthrough.pptp.enabled=true"]);
     let _server = pptp_server(&beside);
     let to = format!("{}:1723", address("server1"));
-    let _caller = beside.lab.host("laptop1").spawn(&["postern-lab", "pptp-call", &to]);
+    let caller = beside.lab.host("laptop1").spawn(&["postern-lab", "pptp-call", &to]);
     let said = verdict(&beside, "no tunnels");
     assert!(said["explanation"].to_string().contains("in chain forward of table inet fw4"), "{said}");
     differs(&beside, "pptp", "no tunnels");
+    assert_eq!(heard(&caller, true), 0);
+    // GRE that was dropped is expected no more (`nf_ct_find_expectation`): the remedy says that the call must be dialled anew.
+    let how = |how: &str| beside.postern.json(&["status"])["defeats"].to_string().contains(how);
+    let said = told(&beside, "pptp", if how("lost_in") { "lost_in" } else { "lost_out" });
+    follow(&beside, &said);
+    assert!(said["remedy"].to_string().contains("dialled anew"), "{said}");
+    let again = beside.lab.host("laptop2").spawn(&["postern-lab", "pptp-call", &to]);
+    wait_heard(&again, 10);
 }
 
 #[test]

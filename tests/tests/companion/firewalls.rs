@@ -81,6 +81,11 @@ impl Beside {
         postern.claim();
         postern.set(&["role=companion", "internet.device=wan0", "local_network.devices=lan0"]);
         postern.ok(&["confirm"]);
+        Self::of(firewall, lab, postern, running)
+    }
+
+    /// What stands already; `running` must go on for it.
+    pub fn of(firewall: Firewall, lab: Lab, postern: Postern, running: Vec<Process>) -> Self {
         Self { firewall, postern, lab, _running: running }
     }
 

@@ -34,7 +34,7 @@ impl Said {
         let status = match refusal.kind {
             K::Wrong | K::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             K::Wait | K::Conflict | K::OnTrial | K::Failed => error::status(refusal.kind),
-            K::Login | K::Forbidden => return Err(Problem::Refused(refusal)),
+            K::Login | K::Prove | K::Forbidden => return Err(Problem::Refused(refusal)),
         };
         let beside = |wrong: &FieldError| match ours.contains(&wrong.key.as_str()) {
             true => FieldError::new(format!("{form}-{}", wrong.key), wrong.message.clone()),

@@ -44,10 +44,8 @@ struct RolePage {
     /// Where each side was read; empty: it is what is set.
     from: [String; 3],
     uci: Uci,
-    /// PPTP is off here, so that a companion would end what the other firewall lets through.
-    pptp_ends: bool,
-    /// How the router's internet address is found, in words.
-    mode: String,
+    /// A router's internet address comes by PPPoE, whose session is made anew.
+    pppoe: bool,
 }
 
 /// What the page's form holds, as typed.
@@ -183,12 +181,7 @@ impl RolePage {
             proposal: beside.proposal,
             from,
             uci: beside.uci,
-            pptp_ends: !settings.passthrough.pptp.enabled && admin.status.role != Role::Companion,
-            mode: match keys::get(settings, "internet.mode").as_deref() {
-                Some("static") => "a typed address".to_owned(),
-                Some("pppoe") => "PPPoE".to_owned(),
-                _ => "DHCP".to_owned(),
-            },
+            pppoe: keys::get(settings, "internet.mode").as_deref() == Some("pppoe"),
             form,
         }
     }

@@ -36,7 +36,17 @@ pub(super) struct Place {
     slot: Slot,
 }
 
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The visitor holds as many as he may.
+    Share,
+    /// All are taken, and being answered.
+    Full,
+}
+
 /// Marks a connection as being answered.
+#[derive(Clone)]
 pub(super) struct Busy(Arc<AtomicUsize>);
 
 /// While it lives, a request is being answered.
@@ -73,23 +83,25 @@ impl Open {
 }
 
 impl Place {
-    /// A place for `peer`. None: it holds as many as it may, or all are taken and being answered.
-    pub(super) fn take(places: &Places, limits: &Limits, peer: IpAddr) -> Option<Self> {
+    /// A place for `peer`.
+    pub(super) fn take(places: &Places, limits: &Limits, peer: IpAddr) -> Result<Self, Refused> {
         let mut open = places.lock();
         let peer = counted(peer);
         if open.of(peer) >= limits.per_peer {
-            return None;
+            return Err(Refused::Share);
         }
         if open.all.len() >= limits.total {
-            let victim = open.victim()?;
+            let victim = open.victim().ok_or(Refused::Full)?;
             // Its place is free at once; its task ends when it next runs.
-            open.all.remove(&victim)?.back.notify_one();
+            if let Some(slot) = open.all.remove(&victim) {
+                slot.back.notify_one();
+            }
         }
         open.last += 1;
         let number = open.last;
         let slot = Slot { peer, since: Instant::now(), busy: Arc::default(), back: Arc::default() };
         open.all.insert(number, slot.clone());
-        Some(Self { places: places.clone(), number, slot })
+        Ok(Self { places: places.clone(), number, slot })
     }
 
     pub(super) fn busy(&self) -> Busy {
@@ -112,6 +124,14 @@ impl Busy {
     pub(super) fn work(&self) -> Working {
         self.0.fetch_add(1, Ordering::Relaxed);
         Working(self.0.clone())
+    }
+
+    /// What is being answered waits for its visitor, or does so no more.
+    pub(super) fn wait(&self, waiting: bool) {
+        match waiting {
+            true => self.0.fetch_sub(1, Ordering::Relaxed),
+            false => self.0.fetch_add(1, Ordering::Relaxed),
+        };
     }
 }
 
@@ -146,11 +166,11 @@ mod tests {
     fn the_owner_gets_a_place_from_whoever_holds_most() {
         let places = Places::default();
         let take = |n| Place::take(&places, &LIMITS, peer(n));
-        let owner = take(1).unwrap();
-        let other: Vec<Place> = (0..3).map(|_| take(2).unwrap()).collect();
-        let greedy: Vec<Place> = (0..4).map(|_| take(3).unwrap()).collect();
-        assert!(take(3).is_none(), "nobody holds more than its share");
-        let again = take(1).unwrap();
+        let owner = take(1).ok().unwrap();
+        let other: Vec<Place> = (0..3).map(|_| take(2).ok().unwrap()).collect();
+        let greedy: Vec<Place> = (0..4).map(|_| take(3).ok().unwrap()).collect();
+        assert!(matches!(take(3), Err(Refused::Share)), "nobody holds more than its share");
+        let again = take(1).ok().unwrap();
         let gone: Vec<bool> = greedy.iter().map(wanted_back).collect();
         assert_eq!(gone, [true, false, false, false], "the oldest of the greediest");
         assert!(!wanted_back(&owner) && !other.iter().any(wanted_back) && !wanted_back(&again));
@@ -159,11 +179,11 @@ mod tests {
     #[test]
     fn what_is_being_answered_is_not_cut_off() {
         let places = Places::default();
-        let held: Vec<Place> = (0..8).map(|n| Place::take(&places, &LIMITS, peer(n)).unwrap()).collect();
+        let held: Vec<Place> = (0..8).map(|n| Place::take(&places, &LIMITS, peer(n)).ok().unwrap()).collect();
         let mut working: Vec<Working> = held.iter().map(|place| place.busy().work()).collect();
-        assert!(Place::take(&places, &LIMITS, peer(9)).is_none());
+        assert!(matches!(Place::take(&places, &LIMITS, peer(9)), Err(Refused::Full)));
         working.pop();
-        assert!(Place::take(&places, &LIMITS, peer(9)).is_some());
+        assert!(Place::take(&places, &LIMITS, peer(9)).is_ok());
         assert!(wanted_back(&held[7]));
     }
 
@@ -171,9 +191,9 @@ mod tests {
     fn a_place_is_given_back_and_a_prefix_counts_as_one_host() {
         let places = Places::default();
         let host = |n: u16| IpAddr::from([0xfd00, 0, 0, 1, 0, 0, 0, n]);
-        let held: Vec<Place> = (0..4).map(|n| Place::take(&places, &LIMITS, host(n)).unwrap()).collect();
-        assert!(Place::take(&places, &LIMITS, host(9)).is_none());
+        let held: Vec<Place> = (0..4).map(|n| Place::take(&places, &LIMITS, host(n)).ok().unwrap()).collect();
+        assert!(Place::take(&places, &LIMITS, host(9)).is_err());
         drop(held);
-        assert!(Place::take(&places, &LIMITS, host(9)).is_some());
+        assert!(Place::take(&places, &LIMITS, host(9)).is_ok());
     }
 }

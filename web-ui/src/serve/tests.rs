@@ -16,7 +16,7 @@ struct Server {
 }
 
 async fn server(limits: Limits) -> Server {
-    let app = Router::new().route("/", get(async || "hello"));
+    let app = Router::new().route("/", get(async || "hello").post(async |sent: String| sent));
     let (listeners, take) = mpsc::channel(1);
     let (stop, stopped) = oneshot::channel::<()>();
     let ended =
@@ -96,6 +96,33 @@ async fn one_visitor_cannot_take_every_place() {
             }
         }
         panic!("a place that is free again is not given");
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_form_that_does_not_arrive_holds_no_place_that_somebody_else_needs() {
+    let server = server(Limits { total: 2, per_peer: 8, ..Limits::default() }).await;
+    spawn_blocking(move || {
+        let head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n";
+        let mut slow = [connect(server.address), connect(server.address)];
+        for client in &mut slow {
+            client.write_all(head).unwrap();
+            client.write_all(b"he").unwrap();
+        }
+        // Both are being answered by now, or will be before the third has its place.
+        for _ in 0..2 {
+            assert!(ask(&mut connect(server.address)).ends_with("hello"), "slow forms hold every place");
+        }
+        assert!(slow.iter_mut().any(is_closed), "and one of them has lost it");
+        // Whose form arrives is answered.
+        let mut whole = connect(server.address);
+        whole.write_all(head).unwrap();
+        whole.write_all(b"hello").unwrap();
+        let mut answer = [0; 1024];
+        let length = whole.read(&mut answer).unwrap();
+        assert!(answer[..length].ends_with(b"hello"), "{}", String::from_utf8_lossy(&answer[..length]));
     })
     .await
     .unwrap();

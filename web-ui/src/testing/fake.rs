@@ -91,6 +91,8 @@ pub struct State {
     /// Every part of it that was taken: base revision, digest and words.
     pub taken: Vec<(Option<i64>, String, String)>,
     pub many_clients: ManyClients,
+    /// The password was typed too long ago to open anything to the internet.
+    pub stale: bool,
     /// Answers the next change of settings, rules or password.
     pub refuse: Option<Refusal>,
     /// Answers the next login.
@@ -281,6 +283,7 @@ impl Fake {
             uci: Ok(FromUci::default()),
             taken: Vec::new(),
             many_clients: ManyClients::default(),
+            stale: false,
             refuse: None,
             refuse_login: None,
             silent: false,
@@ -484,6 +487,7 @@ impl Daemon for Fake {
             | Request::GoBack { .. }
             | Request::Backup { .. }
             | Request::Restart { .. }
+            | Request::Prove { .. }
             | Request::Password { .. } => state.refuse.take(),
             Request::Restore { dry: false, .. } => state.refuse.take(),
             Request::Import { dry: false, .. } => state.refuse.take(),
@@ -582,6 +586,7 @@ impl Daemon for Fake {
             Request::Backup { owner, .. }
             | Request::Restore { owner, .. }
             | Request::Restart { owner }
+            | Request::Prove { owner }
             | Request::Reset { owner, .. }
                 if owner.0 != state.password =>
             {
@@ -610,6 +615,10 @@ impl Daemon for Fake {
                 state.ends.push("restart");
                 state.tickets.clear();
                 done("Postern restarts. The rules stay in force, and every login ends.")
+            }
+            Request::Prove { .. } => {
+                state.stale = false;
+                done("That is the password of this router.")
             }
             Request::Reset { word, .. } if word != RESET_WORD => {
                 Response::Refused(Refusal::field(RefusalKind::Invalid, "word", "Type the word reset here."))

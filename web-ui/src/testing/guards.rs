@@ -15,7 +15,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const PAGE: &str = "/security/vpn-passthrough";
 
 /// Whether the last answer has every security header.
-fn assert_guarded(browser: &Browser, what: &str) {
+pub(super) fn assert_guarded(browser: &Browser, what: &str) {
     let csp = browser.headers.get("content-security-policy").unwrap_or_else(|| panic!("no CSP on {what}"));
     let csp = csp.to_str().unwrap();
     // One page may run our own script, and nobody else's.

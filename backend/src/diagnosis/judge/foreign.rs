@@ -13,6 +13,7 @@ pub(super) fn firewall(one: &Defeated) -> Diagnosis {
         Defeat::LostOut | Defeat::LostIn => "Another firewall\u{2019}s rule drops it",
         Defeat::Plain => "Nobody translates it",
         Defeat::Untracked => "Another firewall\u{2019}s rule keeps it from being translated",
+        Defeat::Helped => "Another firewall\u{2019}s rule attaches another helper",
     };
     let mut said = says(Cause::AnotherFirewall, title, &one.sentence, &one.remedy);
     said.device = Some(device(IpAddr::V4(one.device), None));
@@ -22,7 +23,7 @@ pub(super) fn firewall(one: &Defeated) -> Diagnosis {
             step(Party::Device, Party::Router, one.title.clone(), true),
             step(Party::Router, Party::Server, "dropped by the other firewall on this box".into(), false),
         ],
-        Defeat::LostIn => vec![
+        Defeat::LostIn | Defeat::Helped => vec![
             step(Party::Device, Party::Server, one.title.clone(), true),
             step(Party::Server, Party::Router, "its answer".into(), true),
             step(Party::Router, Party::Device, "dropped by the other firewall on this box".into(), false),

@@ -83,5 +83,6 @@ pub fn defeated(server: u8, how: Defeat, last_seconds: u64) -> Defeated {
         remedy: "Add before it: nft insert rule inet fw4 forward 'iifname \"eth1\" oifname \"br-lan\" meta l4proto udp ct status dnat \
                  accept'. To keep it, write it into the file that the table comes from."
             .into(),
+        commands: Vec::new(),
     }
 }

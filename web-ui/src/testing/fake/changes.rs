@@ -52,6 +52,11 @@ impl State {
         if base.is_some_and(|base| base != self.revision()) {
             return Response::Refused(refusal(RefusalKind::Conflict, "The settings have changed meanwhile."));
         }
+        let mut next = self.settings.clone();
+        let known = patch.iter().all(|one| keys::set(&mut next, &one.key, &one.value).is_ok());
+        if known && self.stale && next.opens(&self.settings) {
+            return Response::Refused(refusal(RefusalKind::Prove, "Type the password of this router first."));
+        }
         match self.save("owner", "192.168.1.23", &patch) {
             Ok(()) => done(&format!(
                 "PPTP passthrough is {}.",
@@ -103,6 +108,9 @@ impl State {
         }
         if dry {
             return Response::Differences { differs: differences(&self.settings, &wanted) };
+        }
+        if self.stale && wanted.opens(&self.settings) {
+            return Response::Refused(refusal(RefusalKind::Prove, "Type the password of this router first."));
         }
         self.imports.push((base, text.to_owned()));
         if base.is_some_and(|base| base != self.revision()) {

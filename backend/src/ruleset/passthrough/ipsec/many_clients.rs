@@ -53,6 +53,8 @@ pub const KEPT: &[&str] = &[
     "esp_heard",
 ];
 
+pub(in crate::ruleset) use zones::by_another_way;
+
 /// Whether these rules are to be there.
 pub(in crate::ruleset) fn wanted(ipsec: &Ipsec, capabilities: &Capabilities) -> bool {
     ipsec.enabled && ipsec.many_clients && capabilities.many_clients
@@ -62,6 +64,9 @@ pub(in crate::ruleset) fn wanted(ipsec: &Ipsec, capabilities: &Capabilities) -> 
 pub(in crate::ruleset) fn rules(table: &mut Table, sides: &Sides, servers: &[Ipv4Addr]) {
     table.learnt(learnt::LEARNT);
     zones::rules(table, sides, servers);
+    if sides.beside_others {
+        zones::other_local_networks(table, sides);
+    }
     requests::rules(table);
     answers::rules(table);
     ike::rules(table);

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::ruleset::Sides;
+use crate::ruleset::learnt::Learnt;
 use crate::ruleset::table::{Chain, Counter, Table};
 
 /// Server and initiator cookie in a packet from the server, and as an ICMP error quotes a packet to it (8 bytes of ICMP,
@@ -20,6 +21,57 @@ const ZONE_OF_SOURCE: &str = "@nh,112,16";
 /// ICMP errors about a packet: destination unreachable (fragmentation needed is one), time exceeded, parameter problem.
 const ERRORS: &str = "icmp type { 3, 11, 12 }";
 
+/// Device and server.
+const ELSEWHERE_KEY: &str = "ip saddr . ip daddr";
+
+/// Beside another firewall that sends by rules (`ip rule`, marks set after this hook), the route is not the whole truth: what
+/// was given a zone and would then leave by another port has none from its next packet on.
+const ELSEWHERE: Learnt =
+    Learnt::set("ipsec_elsewhere", ELSEWHERE_KEY, "1h", "device and server: not by the internet side")
+        .sized(1024);
+
+/// Learns what would leave by another port than its route says, or forgets it where nothing has a zone. Before anybody else's rules in
+/// `forward`.
+///
+/// That packet is dropped, and sent again: an answer to it would find no entry outside of its zone and become one of this box itself,
+/// which then stands in the way of the device's (ESP has no ports to tell them apart).
+pub(in crate::ruleset) fn by_another_way(table: &mut Table, sides: &Sides, learns: bool) {
+    if !learns {
+        return table.forgotten(&[ELSEWHERE]);
+    }
+    table.learnt(&[ELSEWHERE]);
+    let Sides { local, internet, .. } = sides;
+    let zoned = format!("iifname \"{local}\" oifname != \"{internet}\" ct zone != 0 ct direction original");
+    let learn = format!("update @{} {{ {ELSEWHERE_KEY} }}", ELSEWHERE.name);
+    table.rule(
+        Chain::CompanionBefore,
+        format!("{zoned} {learn} {} drop", Counter::IpsecWaiting),
+        "its answers come back by another port: sent again, and without a zone",
+    );
+}
+
+/// Beside another firewall: devices of other local networks (guests) have no zone, and are together one more client of each of their
+/// servers. So what comes from such a server is told apart from what is the home's by the same cookies, SPIs and turns. After
+/// everybody else's rules in `forward`.
+pub(super) fn other_local_networks(table: &mut Table, sides: &Sides) {
+    let Sides { local, internet, .. } = sides;
+    let out = format!("iifname != \"{local}\" oifname \"{internet}\" meta nfproto ipv4");
+    let back = format!("iifname \"{internet}\" oifname != \"{local}\" meta nfproto ipv4");
+    for (rule, why) in [
+        (
+            format!("{out} meta l4proto 50 ct zone 0 jump esp_out"),
+            "another local network's ESP: learn its SPIs",
+        ),
+        (
+            format!("{out} udp sport 500 udp dport 500 ct zone 0 jump ike_out"),
+            "another local network's IKE: learn its cookies",
+        ),
+        (format!("{back} meta l4proto 50 ct zone 0 jump esp_back"), "learn whose SPIs these are"),
+    ] {
+        table.rule(Chain::Forward, rule, why);
+    }
+}
+
 /// The one hook before conntrack. Ordinary packets leave it at the first or second rule.
 pub(super) fn rules(table: &mut Table, sides: &Sides, servers: &[Ipv4Addr]) {
     let Sides { local, internet, prefix, .. } = sides;
@@ -36,10 +88,20 @@ pub(super) fn rules(table: &mut Table, sides: &Sides, servers: &[Ipv4Addr]) {
         zone(format!("iifname \"{local}\" ip saddr {server} accept"), "a VPN server of the home: plain NAT");
     }
     let from_home = format!("iifname \"{local}\" ip saddr {prefix}");
+    // By the way that its packet will take: nothing of what goes to another port (another provider's, a site's tunnel), to this box or
+    // back into the home comes back by the internet side, so its answers would look for their entry in no zone.
     zone(
-        format!(
-            "{from_home} meta l4proto {{ 17, 50 }} ip daddr != {prefix} fib daddr type unicast ct zone set {ZONE_OF_SOURCE} accept"
-        ),
+        format!("{from_home} fib daddr oifname != \"{internet}\" accept"),
+        "not on its way to the internet side: plain NAT",
+    );
+    if sides.beside_others {
+        zone(
+            format!("{from_home} {ELSEWHERE_KEY} @{} accept", ELSEWHERE.name),
+            "took another way lately: plain NAT",
+        );
+    }
+    zone(
+        format!("{from_home} meta l4proto {{ 17, 50 }} ct zone set {ZONE_OF_SOURCE} accept"),
         "each client of a server on the internet has a zone of its own",
     );
     zone(

@@ -1,0 +1,79 @@
+//! Whether a change lets somebody in from the internet who was not let in before.
+
+use super::Settings;
+use super::names::{DmzHost, Spi};
+
+impl Settings {
+    /// Whether these settings open more to the internet than `before` did: a port forward, a device that gets everything, or
+    /// inspection off, or either of these for longer.
+    pub fn opens(&self, before: &Self) -> bool {
+        let known = |forward: &&super::Forward| {
+            before
+                .forwards
+                .iter()
+                .any(|old| old.enabled && old.what() == forward.what() && old.to == forward.to)
+        };
+        let forward = self.forwards.iter().filter(|forward| forward.enabled).any(|forward| !known(&forward));
+        let dmz = match (self.firewall.dmz, before.firewall.dmz) {
+            (DmzHost::None, _) => false,
+            (DmzHost::Until(now, end), DmzHost::Until(then, ended)) => now != then || end > ended,
+            (DmzHost::Until(..), DmzHost::None) => true,
+        };
+        let inspection = match (self.firewall.spi, before.firewall.spi) {
+            (Spi::On, _) => false,
+            (Spi::OffUntil(end), Spi::OffUntil(ended)) => end > ended,
+            (Spi::OffUntil(_), Spi::On) => true,
+        };
+        forward || dmz || inspection
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Settings, keys};
+
+    /// Keys and values.
+    type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+    fn settings(pairs: Pairs) -> Settings {
+        let mut settings = Settings::default();
+        pairs.iter().for_each(|(key, value)| keys::set(&mut settings, key, value).unwrap());
+        settings
+    }
+
+    #[test]
+    fn what_opens_more_to_the_internet_than_before_is_told_and_nothing_else() {
+        const WEB: (&str, &str) = ("forwards.web", "tcp 80 to 192.168.1.20");
+        const OFF: (&str, &str) = ("forwards.web", "tcp 80 to 192.168.1.20 (off)");
+        const DMZ: (&str, &str) = ("firewall.dmz", "192.168.1.20 until 2030-01-01T00:00:00Z");
+        const SPI: (&str, &str) = ("firewall.spi", "off until 2030-01-01T00:00:00Z");
+        let later = |key, text: &str| (key, text.replace("2030", "2031"));
+        let (longer, open) = (later(DMZ.0, DMZ.1), later(SPI.0, SPI.1));
+        let cases: [(Pairs, Pairs, bool); 18] = [
+            (&[], &[WEB], true),
+            (&[], &[OFF], false),
+            (&[OFF], &[WEB], true),
+            (&[WEB], &[OFF], false),
+            (&[WEB], &[], false),
+            (&[WEB], &[WEB], false),
+            (&[WEB], &[("forwards.other", WEB.1)], false),
+            (&[WEB], &[("forwards.web", "tcp 81 to 192.168.1.20")], true),
+            (&[WEB], &[("forwards.web", "tcp 80-81 to 192.168.1.20")], true),
+            (&[WEB], &[("forwards.web", "udp 80 to 192.168.1.20")], true),
+            (&[WEB], &[("forwards.web", "tcp 80 to 192.168.1.20:81")], true),
+            (&[], &[("forwards.vpn", "pptp to 192.168.1.20")], true),
+            (&[], &[DMZ], true),
+            (&[DMZ], &[(longer.0, &longer.1)], true),
+            (&[(longer.0, &longer.1)], &[DMZ], false),
+            (&[DMZ], &[("firewall.dmz", "192.168.1.21 until 2030-01-01T00:00:00Z")], true),
+            (&[SPI], &[(open.0, &open.1)], true),
+            (&[(open.0, &open.1)], &[SPI], false),
+        ];
+        for (before, after, wanted) in cases {
+            assert_eq!(settings(after).opens(&settings(before)), wanted, "{before:?} to {after:?}");
+        }
+        assert!(settings(&[SPI]).opens(&settings(&[])) && !settings(&[]).opens(&settings(&[SPI, DMZ, WEB])));
+        let harmless = [("passthrough.pptp.enabled", "true"), ("access.port", "8080"), ("role", "companion")];
+        assert!(!settings(&harmless).opens(&settings(&[])));
+    }
+}
