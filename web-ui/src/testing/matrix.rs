@@ -166,7 +166,7 @@ async fn a_form_with_a_field_too_many_or_one_twice_is_refused_on_every_route() {
     for form in all_forms(&mut browser).await {
         let before = print(&browser.daemon.state());
         for more in
-            ["role=router", "is_admin=true", "__proto__=1", "ticket=x", "proof.x=1", "token=x", "tokeN=x"]
+            ["roles=router", "is_admin=true", "__proto__=1", "ticket=x", "proof.x=1", "token=x", "tokeN=x"]
         {
             send(&mut browser, &form.action, &own, format!("{}&{more}", form.body())).await;
             let what = format!("{} with {more}", form.action);
