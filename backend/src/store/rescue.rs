@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Before, Error, FILE, NewRevision, RevisionState, Store};
+use super::{Before, Error, FILE, NewRevision, RevisionState, Store, sum};
 use crate::kernel::Network;
 use crate::settings::{Role, Settings};
 use crate::{file, log};
@@ -47,6 +47,9 @@ pub fn beside_others(dir: &Path) -> bool {
 /// What is kept twice.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Copy {
+    /// Revision that the settings are; 0: none yet, or an earlier release wrote it.
+    #[serde(default)]
+    revision: i64,
     settings: Settings,
     /// As in the account.
     password: Option<String>,
@@ -66,15 +69,16 @@ pub struct Damaged;
 impl Store {
     /// Opens the store in `dir`, whatever state it is in. What cannot be read is set aside, not deleted.
     pub async fn rescue(dir: &Path) -> Result<Self, Error> {
-        let there = dir.join(FILE).exists() || dir.join(COPY).exists();
+        let there = dir.join(FILE).exists() || dir.join(COPY).exists() || gutted(dir);
         let copy = read(dir);
+        let gutted = gutted(dir);
         let opened = match Self::open(dir).await {
             Ok(store) => store.sound().await.map(|()| store),
             Err(error) => Err(error),
         };
         let mut store = match opened {
-            Ok(store) if !store.empty().await? || copy.is_none() && !dir.join(COPY).exists() => {
-                return store.with_condition().await;
+            Ok(store) if !store.empty().await? || !gutted && !dir.join(COPY).exists() => {
+                return store.with_condition(copy).await;
             }
             Ok(store) => store,
             Err(error) => {
@@ -136,26 +140,53 @@ impl Store {
         if word != "ok" {
             return Err(Error::Damaged(word.chars().take(200).collect()));
         }
-        self.password().await?;
+        // A damaged account is mended, or its owner is told; the settings are no worse for it.
+        if let Err(error @ (Error::Database(_) | Error::Schema(_))) = self.password().await {
+            return Err(error);
+        }
         self.unconfirmed_id().await?;
         self.newest_confirmed().await.map(drop)
     }
 
     async fn empty(&self) -> Result<bool, Error> {
-        Ok(self.password().await?.is_none() && self.newest_confirmed().await?.is_none())
+        // One that is damaged is there.
+        let claimed = !matches!(self.password().await, Ok(None));
+        Ok(!claimed && self.newest_confirmed().await?.is_none())
     }
 
-    async fn with_condition(mut self) -> Result<Self, Error> {
+    /// Of a store that can be read. The copy is written after the store and never before: where it knows more, the store has lost
+    /// something since.
+    async fn with_condition(mut self, copy: Option<Copy>) -> Result<Self, Error> {
         let newest = self.confirmed_ids(1).await?.first().copied();
         let used = self.newest_confirmed().await?.map(|kept| kept.id);
-        if let (Some(newest), Some(used)) = (newest, used)
-            && newest != used
-        {
-            let notice =
-                format!("Revision {newest} of the settings is damaged. Revision {used} is in force.");
-            log::warning(&notice);
-            self.condition.notice = Some(notice);
+        let ahead = copy.as_ref().filter(|copy| copy.revision > used.unwrap_or_default());
+        let mut notices = Vec::new();
+        match (ahead, newest, used) {
+            (Some(copy), ..) => match self.fill(copy).await {
+                Ok(()) => notices.push(
+                    "The newest settings in the store were damaged. Those of its copy are in force."
+                        .to_owned(),
+                ),
+                Err(error) => drop(log::incident(&error)),
+            },
+            (None, Some(newest), Some(used)) if newest != used => notices
+                .push(format!("Revision {newest} of the settings is damaged. Revision {used} is in force.")),
+            _ => {}
         }
+        if let Err(Error::Damaged(_)) = self.password().await {
+            let kept = copy.as_ref().and_then(|copy| copy.password.as_deref());
+            notices.push(match kept {
+                Some(password) if self.set_password(password).await.is_ok() => {
+                    "The password in the store was damaged. That of its copy holds.".to_owned()
+                }
+                _ => "The password in the store is damaged: nobody can log in. Root sets a new one with \"postern password\"."
+                    .to_owned(),
+            });
+        }
+        for notice in &notices {
+            log::warning(notice);
+        }
+        self.condition.notice = (!notices.is_empty()).then(|| notices.join(" "));
         self.keep_copy().await;
         Ok(self)
     }
@@ -182,8 +213,9 @@ impl Store {
     pub(super) async fn keep_copy(&self) {
         let Some(dir) = self.dir.clone() else { return };
         let copy = async {
-            let settings = self.newest_confirmed().await?.map(|kept| kept.settings).unwrap_or_default();
-            Ok::<_, Error>(Copy { settings, password: self.password().await? })
+            let kept = self.newest_confirmed().await?;
+            let (revision, settings) = kept.map(|kept| (kept.id, kept.settings)).unwrap_or_default();
+            Ok::<_, Error>(Copy { revision, settings, password: self.password().await? })
         };
         let copy = match copy.await {
             Ok(copy) => copy,
@@ -210,10 +242,10 @@ impl Store {
     }
 }
 
-/// `CHECK TEXT`: a flipped bit in an address would still be an address.
+/// `SUM TEXT`: a flipped bit in an address would still be an address.
 fn write(dir: &Path, copy: &Copy) -> std::io::Result<()> {
     let text = serde_json::to_string(copy)?;
-    file::replace(&dir.join(COPY), format!("{:016x} {text}", check(&text)).as_bytes())
+    file::replace(&dir.join(COPY), format!("{:016x} {text}", sum(&text)).as_bytes())
 }
 
 fn tell_beside(dir: &Path, beside: bool) -> std::io::Result<()> {
@@ -232,17 +264,17 @@ fn read(dir: &Path) -> Option<Copy> {
     let path = dir.join(COPY);
     let size = std::fs::metadata(&path).ok()?.len();
     let text = std::fs::read_to_string(path).ok().filter(|_| size <= MOST_BYTES)?;
-    let (sum, text) = text.split_once(' ')?;
-    if u64::from_str_radix(sum, 16).ok()? != check(text) {
+    let (written, text) = text.split_once(' ')?;
+    if u64::from_str_radix(written, 16).ok()? != sum(text) {
         return None;
     }
     serde_json::from_str(text).ok()
 }
 
-/// FNV-1a: against accidents, not against people, who could not write here.
-fn check(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+/// SQLite takes an empty file for a new store, and deletes the log beside it: there was one.
+fn gutted(dir: &Path) -> bool {
+    let size = |name: &str| std::fs::metadata(dir.join(name)).map_or(0, |file| file.len());
+    size(FILE) == 0 && size(&format!("{FILE}-wal")) > 0
 }
 
 /// Out of the way, for whoever wants to look at it. One of before goes.
