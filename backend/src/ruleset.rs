@@ -11,6 +11,8 @@
 mod admin;
 mod attempts;
 mod capabilities;
+#[cfg(test)]
+mod closed;
 mod companion;
 mod deny;
 mod ended;

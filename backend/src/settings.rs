@@ -5,6 +5,8 @@
 //! are the keys of the command line, of the forms and of the export file ([`keys`]).
 
 pub mod access;
+#[cfg(test)]
+pub(crate) mod chance;
 mod check;
 mod conflicts;
 pub mod devices;

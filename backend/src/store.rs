@@ -30,6 +30,7 @@ pub const FILE: &str = "postern.db";
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "init", include_str!("../../migrations/0001_init.sql")),
     (2, "journal", include_str!("../../migrations/0002_journal.sql")),
+    (3, "sums", include_str!("../../migrations/0003_sums.sql")),
 ];
 
 /// An open store.
@@ -69,6 +70,12 @@ pub enum Error {
         /// What serde says.
         #[source]
         source: serde_json::Error,
+    },
+    /// A document in the store is not what was written.
+    #[error("revision {id} in the settings store is not what was written")]
+    Changed {
+        /// Which revision.
+        id: i64,
     },
 }
 
@@ -128,6 +135,17 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(MIGRATIONS.iter().map(one).collect())
 }
 
+/// FNV-1a: against accidents, not against people, who could not write here.
+fn sum(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// Whether `text` is what was written with this sum; earlier releases wrote none.
+fn as_written(text: &str, written: Option<i64>) -> bool {
+    written.is_none_or(|written| written == sum(text).cast_signed())
+}
+
 /// Seconds since 1970 by the box's clock, which may be wrong: shown to people, never used for a timer.
 pub(crate) fn wall_clock() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64)
@@ -166,6 +184,8 @@ mod tests {
         let journal = store.entries().await.unwrap();
         assert_eq!((journal[0].times, journal[0].kind), (14, JournalKind::Attempt));
         assert_eq!(journal[1].changes[0].after, "true");
+        sqlx::raw_sql(include_str!("../../migrations/fixtures/0003.sql")).execute(&store.pool).await.unwrap();
+        assert_eq!(store.newest_confirmed().await.unwrap().unwrap().id, 3);
     }
 
     #[tokio::test]

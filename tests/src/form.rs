@@ -68,10 +68,29 @@ impl Form {
         self.fields.iter().any(|(known, ..)| known == name)
     }
 
+    /// Names of all fields, each once, in the order of the page.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for (name, ..) in &self.fields {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
     /// The value of this field as it would be sent; none: it would not be.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(known, _, sent)| known == name && *sent).map(|(_, value, _)| value.as_str())
+    }
+
+    /// What the last field of this name sends: that of a checkbox beside a hidden field, if it is ticked.
+    #[must_use]
+    pub fn last(&self, name: &str) -> Option<&str> {
+        let sent = self.fields.iter().rev().find(|(known, _, sent)| known == name && *sent);
+        sent.map(|(_, value, _)| value.as_str())
     }
 
     /// Types `value` into the field.

@@ -45,6 +45,8 @@ const START: Duration = Duration::from_secs(30);
 pub struct Postern {
     router: Host,
     environment: Vec<(String, String)>,
+    /// The program that runs the daemon, with its words; empty: none.
+    under: Vec<String>,
     daemon: Option<Process>,
     web: Option<Process>,
 }
@@ -67,6 +69,21 @@ impl Lab {
     #[track_caller]
     #[must_use]
     pub fn postern_with(&self, environment: &[(&str, &str)]) -> Postern {
+        self.postern_as(environment, &[])
+    }
+
+    /// The same, run by another program as root: `strace` with its options, for example. Signals go to that one.
+    ///
+    /// # Panics
+    /// When Postern is not built or does not start.
+    #[track_caller]
+    #[must_use]
+    pub fn postern_under(&self, under: &[&str]) -> Postern {
+        self.postern_as(&[], under)
+    }
+
+    #[track_caller]
+    fn postern_as(&self, environment: &[(&str, &str)], under: &[&str]) -> Postern {
         for program in ["postern", "postern-web"] {
             let path = programs().join(program);
             assert!(path.exists(), "{} is not built: cargo build --workspace", path.display());
@@ -77,7 +94,9 @@ impl Lab {
             outer.ok(&["install", "-d", "-o", "postern", "-g", "postern", "-m", mode, folder]);
         }
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let mut postern = Postern { router, environment: environment.collect(), daemon: None, web: None };
+        let (environment, under) =
+            (environment.collect(), under.iter().map(|word| (*word).to_owned()).collect());
+        let mut postern = Postern { router, environment, under, daemon: None, web: None };
         postern.start_daemon();
         postern
     }
@@ -109,7 +128,9 @@ impl Postern {
         let (inherited, ambient) =
             (format!("--inh-caps=-all{capabilities}"), format!("--ambient-caps=-all{capabilities}"));
         let bounding = format!("--bounding-set=-all{capabilities}");
-        let mut command = self.router.command(&identity("postern", &inherited, &ambient, &bounding));
+        let under = self.under.iter().map(String::as_str);
+        let words: Vec<&str> = under.chain(identity("postern", &inherited, &ambient, &bounding)).collect();
+        let mut command = self.router.command(&words);
         // Its own, and not of the programs that start it as another user.
         let environment = self.environment.iter().map(|(name, value)| format!("{name}={value}"));
         command.arg("env").args(environment);

@@ -17,6 +17,7 @@ mod listen;
 mod pptp;
 mod probe;
 mod pulse;
+mod rescue;
 mod steady;
 mod talk;
 mod torrent;
@@ -55,6 +56,7 @@ pub const USAGE: &str = "usage: postern-lab demo [--port PORT] [--claimed]
        postern-lab ftp-server PORT                       FTP with two files, hello and long
        postern-lab tftp-server PORT                      TFTP with one file
        postern-lab dhcp-server LENDS BROADCAST NUMBER=HEX...  a DHCP server that says anything
+       postern-lab rescue                                starts on state folders and a kernel of paper: paths in, JSON out
        postern-lab hold                                  holds a lab's namespaces
 KIND is udp:PORT, tcp:PORT or ip:PROTOCOL";
 
@@ -68,6 +70,7 @@ pub fn run(name: &str, mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
         "fetch" => fetch::fetch().map_err(|error| error.to_string())?,
         "hail" => hail::hail(&mut words)?,
         "pulse" => pulse::pulse(&mut words)?,
+        "rescue" => rescue::rescue()?,
         "forge" => forge::forge(&mut words)?,
         "hostile" => hostile::hostile(&mut words)?,
         "intrude" => intrude::intrude(&mut words)?,

@@ -88,6 +88,7 @@ fn twelve_damages_of_the_store_and_each_time_the_box_is_what_its_owner_had_kept(
         reboot(&lab);
         slowest = slowest.max(page_after_start(&lab, &mut postern, what));
         let now = postern.ok(&["get"]);
+        // Also where the newest revision alone is damaged: the copy has it.
         assert_eq!(now, kept, "{what}");
         let status = postern.json(&["status"]);
         assert_eq!(

@@ -1,5 +1,7 @@
 //! The order of things, on a kernel of paper.
 
+mod truths;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

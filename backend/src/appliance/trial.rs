@@ -112,7 +112,9 @@ impl<K: Kernel> Appliance<K> {
             let (id, unfinished) = match self.store.unconfirmed().await {
                 Ok(None) => return Ok(newest),
                 Ok(Some(unfinished)) => (unfinished.id, Some(unfinished)),
-                Err(crate::store::Error::Document { id, .. }) => (id, None),
+                Err(crate::store::Error::Document { id, .. } | crate::store::Error::Changed { id }) => {
+                    (id, None)
+                }
                 Err(error) => return Err(failed(error)),
             };
             let table = self.kernel.observe(&[]).await.map_err(|e| Refusal::failed(&e))?.table;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{Bridge, Link, Load, Named, Neighbour, Network, Numbers, Observation, SeenLink, Table};
+use super::{Bridge, Link, Load, Member, Named, Neighbour, Network, Numbers, Observation, SeenLink, Table};
 use super::{Counter, Element, Entries, Entry, Error, Event, Flow, FlowMatch, Kernel};
 use crate::ruleset::{self, Capabilities, Ruleset};
 use crate::services::{Delegated, InternetLease, Lease, PppoeState, Served, Service, Services};
@@ -492,19 +492,41 @@ impl Memory {
     }
 }
 
+/// Size and hardware address of every port of paper.
+const SIZE: u32 = 1500;
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+/// Becomes `wanted`; what was there before, in the same shape: what is not touched is not told either. A port that belongs to no bridge
+/// and has its own size and address is noted as one that nobody has touched.
+fn become_link(link: &mut Link, wanted: &Link) -> Link {
+    let was = std::mem::replace(link, wanted.clone());
+    link.mtu = wanted.mtu.or(was.mtu).filter(|mtu| *mtu != SIZE);
+    link.mac = wanted.mac.or(was.mac).filter(|mac| *mac != MAC);
+    link.member = match &wanted.member {
+        Member::Untouched => was.member.clone(),
+        Member::OfNone => Member::Untouched,
+        Member::Of(bridge) => Member::Of(bridge.clone()),
+    };
+    let member = match (&wanted.member, was.member) {
+        (Member::Untouched, _) => Member::Untouched,
+        (_, Member::Untouched) => Member::OfNone,
+        (_, was) => was,
+    };
+    let mtu = wanted.mtu.map(|_| was.mtu.unwrap_or(SIZE));
+    let mac = wanted.mac.map(|_| was.mac.unwrap_or(MAC));
+    Link { member, mtu, mac, ..was }
+}
+
 impl Network {
     /// Becomes `wanted` as far as that says anything; what was there before is returned.
     fn configure(&mut self, wanted: &Self) -> Self {
         let mut before = Self::default();
         for link in &wanted.links {
-            let none = || Link { up: false, ..Link::new(link.name.clone(), Vec::new()) };
-            match self.links.iter_mut().find(|l| l.name == link.name) {
-                Some(known) => before.links.push(std::mem::replace(known, link.clone())),
-                None => {
-                    self.links.push(link.clone());
-                    before.links.push(none());
-                }
-            }
+            let known = self.links.iter().position(|l| l.name == link.name).unwrap_or_else(|| {
+                self.links.push(Link { up: false, ..Link::new(link.name.clone(), Vec::new()) });
+                self.links.len() - 1
+            });
+            before.links.push(become_link(&mut self.links[known], link));
         }
         for bridge in &wanted.bridges {
             let gone = || Bridge { there: false, ..bridge.clone() };

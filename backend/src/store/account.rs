@@ -1,22 +1,30 @@
 //! The one account.
 
-use super::{Error, Store, wall_clock};
+use super::{Error, Store, as_written, sum, wall_clock};
 
 impl Store {
     /// The PHC string of the owner's password; none: the box is unclaimed.
     pub async fn password(&self) -> Result<Option<String>, Error> {
-        let row =
-            sqlx::query_as("SELECT password FROM account WHERE id = 1").fetch_optional(&self.pool).await?;
-        Ok(row.map(|(password,)| password))
+        let row: Option<(String, Option<i64>)> =
+            sqlx::query_as("SELECT password, sum FROM account WHERE id = 1")
+                .fetch_optional(&self.pool)
+                .await?;
+        match row {
+            Some((password, sum)) if !as_written(&password, sum) => {
+                Err(Error::Damaged("the account".to_owned()))
+            }
+            row => Ok(row.map(|(password, _)| password)),
+        }
     }
 
     /// Takes an unclaimed box. False: somebody was first; nothing was changed.
     pub async fn claim(&self, password: &str) -> Result<bool, Error> {
         let done = sqlx::query(
-            "INSERT INTO account (id, password, claimed_at) VALUES (1, ?1, ?2) ON CONFLICT DO NOTHING",
+            "INSERT INTO account (id, password, claimed_at, sum) VALUES (1, ?1, ?2, ?3) ON CONFLICT DO NOTHING",
         )
         .bind(password)
         .bind(wall_clock())
+        .bind(sum(password).cast_signed())
         .execute(&self.pool)
         .await?;
         self.keep_copy().await;
@@ -25,8 +33,9 @@ impl Store {
 
     /// Replaces the password of a claimed box, for example by one hashed with better parameters.
     pub async fn set_password(&self, password: &str) -> Result<(), Error> {
-        sqlx::query("UPDATE account SET password = ?1 WHERE id = 1")
+        sqlx::query("UPDATE account SET password = ?1, sum = ?2 WHERE id = 1")
             .bind(password)
+            .bind(sum(password).cast_signed())
             .execute(&self.pool)
             .await?;
         self.keep_copy().await;

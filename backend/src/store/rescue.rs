@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Before, Error, FILE, NewRevision, RevisionState, Store};
+use super::{Before, Error, FILE, NewRevision, RevisionState, Store, sum};
 use crate::kernel::Network;
 use crate::settings::{Role, Settings};
 use crate::{file, log};
@@ -47,6 +47,9 @@ pub fn beside_others(dir: &Path) -> bool {
 /// What is kept twice.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Copy {
+    /// Revision that the settings are; 0: none yet, or an earlier release wrote it.
+    #[serde(default)]
+    revision: i64,
     settings: Settings,
     /// As in the account.
     password: Option<String>,
@@ -66,15 +69,16 @@ pub struct Damaged;
 impl Store {
     /// Opens the store in `dir`, whatever state it is in. What cannot be read is set aside, not deleted.
     pub async fn rescue(dir: &Path) -> Result<Self, Error> {
-        let there = dir.join(FILE).exists() || dir.join(COPY).exists();
+        let there = dir.join(FILE).exists() || dir.join(COPY).exists() || gutted(dir);
         let mut copy = read(dir);
         let mut beside = beside_others(dir);
+        let gutted = gutted(dir);
         let opened = match Self::open(dir).await {
             Ok(store) => store.made_whole(dir, copy.as_ref()).await,
             Err(error) => Err(error),
         };
         let mut store = match opened {
-            Ok(store) if !store.empty().await? || copy.is_none() && !dir.join(COPY).exists() => {
+            Ok(store) if !store.empty().await? || !gutted && !dir.join(COPY).exists() => {
                 store.keep_copy().await;
                 return Ok(store);
             }
@@ -140,46 +144,77 @@ impl Store {
         if word != "ok" {
             return Err(Error::Damaged(word.chars().take(200).collect()));
         }
-        self.password().await?;
+        // A damaged account is mended, or its owner is told; the settings are no worse for it.
+        if let Err(error @ (Error::Database(_) | Error::Schema(_))) = self.password().await {
+            return Err(error);
+        }
         self.unconfirmed_id().await?;
         self.newest_confirmed().await.map(drop)
     }
 
     async fn empty(&self) -> Result<bool, Error> {
-        Ok(self.password().await?.is_none() && self.newest_confirmed().await?.is_none())
+        // One that is damaged is there.
+        let claimed = !matches!(self.password().await, Ok(None));
+        Ok(!claimed && self.newest_confirmed().await?.is_none())
     }
 
-    /// Makes up for a newest kept revision that cannot be read: by the copy, else by the revision before; never by one of another
-    /// role. A box beside another firewall that became a router overnight would close it, and a router that became a companion
-    /// would be open.
+    /// Makes up for what a store that can be read has lost. The copy is written after the store and never before: where it knows
+    /// more, its settings hold. Else a revision that cannot be read gives way to the one before, but never to one of another role: a
+    /// box beside another firewall that became a router overnight would close it, and a router that became a companion would be open.
     async fn made_whole(mut self, dir: &Path, copy: Option<&Copy>) -> Result<Self, Error> {
         self.sound().await?;
-        let newest = self.confirmed_ids(1).await?.first().copied();
-        let (Some(id), Some(used)) = (newest, self.newest_confirmed().await?) else { return Ok(self) };
-        if id == used.id {
+        if self.empty().await? {
             return Ok(self);
         }
-        let copied = copy.map(|copy| copy.settings.role);
-        // Where nobody knows, a router is what must not become anything else.
-        let role = match self.role_of(id).await?.or(copied) {
-            Some(role) => role,
-            None if beside_others(dir) => Role::Companion,
-            None => Role::Router,
-        };
-        let notice = match copy {
-            Some(copy) if copied == Some(role) => {
-                self.fill(copy, used.id).await?;
-                format!(
-                    "Revision {id} of the settings is damaged. The settings are those of the copy beside the store."
-                )
+        let newest = self.confirmed_ids(1).await?.first().copied().unwrap_or_default();
+        let used = self.newest_confirmed().await?;
+        let base = used.as_ref().map_or(0, |kept| kept.id);
+        let ahead = copy.filter(|copy| copy.revision > base);
+        let mut notices = Vec::new();
+        if let Some(copy) = ahead.filter(|copy| copy.revision >= newest) {
+            self.fill(copy, base).await?;
+            notices.push(
+                "The newest settings in the store were damaged. Those of its copy are in force.".to_owned(),
+            );
+        } else if newest != base
+            && let Some(used) = used
+        {
+            // A copy without a number is an earlier release's: it may be of any revision.
+            let copy = copy.filter(|copy| copy.revision == 0).or(ahead);
+            let copied = copy.map(|copy| copy.settings.role);
+            // Where nobody knows, a router is what must not become anything else.
+            let role = match self.role_of(newest).await?.or(copied) {
+                Some(role) => role,
+                None if beside_others(dir) => Role::Companion,
+                None => Role::Router,
+            };
+            match copy {
+                Some(copy) if copied == Some(role) => {
+                    self.fill(copy, base).await?;
+                    notices.push(format!(
+                        "Revision {newest} of the settings is damaged. The settings are those of the copy beside the store."
+                    ));
+                }
+                _ if used.settings.role == role => notices.push(format!(
+                    "Revision {newest} of the settings is damaged. Revision {base} is in force."
+                )),
+                _ => return Err(Error::AnotherRole { id: newest, companion: role == Role::Companion }),
             }
-            _ if used.settings.role == role => {
-                format!("Revision {id} of the settings is damaged. Revision {} is in force.", used.id)
-            }
-            _ => return Err(Error::AnotherRole { id, companion: role == Role::Companion }),
-        };
-        log::warning(&notice);
-        self.condition.notice = Some(notice);
+        }
+        if let Err(Error::Damaged(_)) = self.password().await {
+            let kept = copy.and_then(|copy| copy.password.as_deref());
+            notices.push(match kept {
+                Some(password) if self.set_password(password).await.is_ok() => {
+                    "The password in the store was damaged. That of its copy holds.".to_owned()
+                }
+                _ => "The password in the store is damaged: nobody can log in. Root sets a new one with \"postern password\"."
+                    .to_owned(),
+            });
+        }
+        for notice in &notices {
+            log::warning(notice);
+        }
+        self.condition.notice = (!notices.is_empty()).then(|| notices.join(" "));
         Ok(self)
     }
 
@@ -216,8 +251,9 @@ impl Store {
     pub(super) async fn keep_copy(&self) {
         let Some(dir) = self.dir.clone() else { return };
         let copy = async {
-            let settings = self.newest_confirmed().await?.map(|kept| kept.settings).unwrap_or_default();
-            Ok::<_, Error>(Copy { settings, password: self.password().await? })
+            let kept = self.newest_confirmed().await?;
+            let (revision, settings) = kept.map(|kept| (kept.id, kept.settings)).unwrap_or_default();
+            Ok::<_, Error>(Copy { revision, settings, password: self.password().await? })
         };
         let copy = match copy.await {
             Ok(copy) => copy,
@@ -244,10 +280,10 @@ impl Store {
     }
 }
 
-/// `CHECK TEXT`: a flipped bit in an address would still be an address.
+/// `SUM TEXT`: a flipped bit in an address would still be an address.
 fn write(dir: &Path, copy: &Copy) -> std::io::Result<()> {
     let text = serde_json::to_string(copy)?;
-    file::replace(&dir.join(COPY), format!("{:016x} {text}", check(&text)).as_bytes())
+    file::replace(&dir.join(COPY), format!("{:016x} {text}", sum(&text)).as_bytes())
 }
 
 fn tell_beside(dir: &Path, beside: bool) -> std::io::Result<()> {
@@ -275,17 +311,17 @@ fn read(dir: &Path) -> Option<Copy> {
     let path = dir.join(COPY);
     let size = std::fs::metadata(&path).ok()?.len();
     let text = std::fs::read_to_string(path).ok().filter(|_| size <= MOST_BYTES)?;
-    let (sum, text) = text.split_once(' ')?;
-    if u64::from_str_radix(sum, 16).ok()? != check(text) {
+    let (written, text) = text.split_once(' ')?;
+    if u64::from_str_radix(written, 16).ok()? != sum(text) {
         return None;
     }
     serde_json::from_str(text).ok()
 }
 
-/// FNV-1a: against accidents, not against people, who could not write here.
-fn check(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+/// SQLite takes an empty file for a new store, and deletes the log beside it: there was one.
+fn gutted(dir: &Path) -> bool {
+    let size = |name: &str| std::fs::metadata(dir.join(name)).map_or(0, |file| file.len());
+    size(FILE) == 0 && size(&format!("{FILE}-wal")) > 0
 }
 
 /// Out of the way, for whoever wants to look at it. One of before goes.

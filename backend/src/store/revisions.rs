@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::kernel::Network;
 use crate::settings::{Settings, keys};
 
-use super::{Error, Store, wall_clock};
+use super::{Error, Store, as_written, sum, wall_clock};
 
 /// So many revisions are kept; older ones go when a new one is saved.
 const KEPT: i64 = 200;
@@ -91,15 +91,19 @@ pub struct Before {
     pub network: Network,
 }
 
-type Row = (i64, String, Option<String>);
+type Row = (i64, String, Option<i64>, Option<String>);
 
-fn stored((id, settings, before): Row) -> Result<Stored, Error> {
-    let damaged = |source| Error::Document { id, source };
-    Ok(Stored {
-        id,
-        settings: serde_json::from_str(&settings).map_err(damaged)?,
-        before: before.and_then(|b| serde_json::from_str(&b).ok()),
-    })
+fn stored((id, settings, sum, before): Row) -> Result<Stored, Error> {
+    let before = before.and_then(|b| serde_json::from_str(&b).ok());
+    Ok(Stored { id, settings: document(id, &settings, sum)?, before })
+}
+
+/// A document, if it is what was written.
+fn document(id: i64, text: &str, sum: Option<i64>) -> Result<Settings, Error> {
+    if !as_written(text, sum) {
+        return Err(Error::Changed { id });
+    }
+    serde_json::from_str(text).map_err(|source| Error::Document { id, source })
 }
 
 fn json<T: serde::Serialize>(id: i64, value: &T) -> Result<String, Error> {
@@ -114,7 +118,7 @@ impl Store {
         let mut below = i64::MAX;
         loop {
             let row: Option<Row> = sqlx::query_as(
-                "SELECT id, settings, before FROM revision WHERE state = 'confirmed' AND id < ?1 \
+                "SELECT id, settings, sum, before FROM revision WHERE state = 'confirmed' AND id < ?1 \
                  ORDER BY id DESC LIMIT 1",
             )
             .bind(below)
@@ -142,7 +146,7 @@ impl Store {
     /// The newest document that was on its way when a daemon ended: saved or applied, neither kept nor taken back.
     pub async fn unconfirmed(&self) -> Result<Option<Stored>, Error> {
         let row = sqlx::query_as(
-            "SELECT id, settings, before FROM revision WHERE state IN ('saved', 'applied') ORDER BY id DESC LIMIT 1",
+            "SELECT id, settings, sum, before FROM revision WHERE state IN ('saved', 'applied') ORDER BY id DESC LIMIT 1",
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -151,11 +155,12 @@ impl Store {
 
     /// The kept document of revision `id`.
     pub async fn confirmed(&self, id: i64) -> Result<Option<Stored>, Error> {
-        let row =
-            sqlx::query_as("SELECT id, settings, before FROM revision WHERE state = 'confirmed' AND id = ?1")
-                .bind(id)
-                .fetch_optional(&self.pool)
-                .await?;
+        let row = sqlx::query_as(
+            "SELECT id, settings, sum, before FROM revision WHERE state = 'confirmed' AND id = ?1",
+        )
+        .bind(id)
+        .fetch_optional(&self.pool)
+        .await?;
         row.map(stored).transpose()
     }
 
@@ -171,35 +176,35 @@ impl Store {
 
     /// The document that revision `id` was made from. None: it is older than what is kept.
     pub async fn before(&self, id: i64) -> Result<Option<Settings>, Error> {
-        let row: Option<(Option<i64>, Option<String>)> = sqlx::query_as(
-            "SELECT r.base, b.settings FROM revision r LEFT JOIN revision b ON b.id = r.base WHERE r.id = ?1",
+        let row: Option<(Option<i64>, Option<String>, Option<i64>)> = sqlx::query_as(
+            "SELECT r.base, b.settings, b.sum FROM revision r LEFT JOIN revision b ON b.id = r.base WHERE r.id = ?1",
         )
         .bind(id)
         .fetch_optional(&self.pool)
         .await?;
         match row {
-            Some((None, _)) => Ok(Some(Settings::default())),
-            Some((Some(base), Some(text))) => {
-                serde_json::from_str(&text).map(Some).map_err(|source| Error::Document { id: base, source })
-            }
-            Some((Some(_), None)) | None => Ok(None),
+            Some((None, ..)) => Ok(Some(Settings::default())),
+            Some((Some(base), Some(text), sum)) => document(base, &text, sum).map(Some),
+            Some((Some(_), None, _)) | None => Ok(None),
         }
     }
 
     /// Saves a document in the state *saved*; returns its number. When this returns it survives a power cut.
     pub async fn save(&self, new: NewRevision<'_>) -> Result<i64, Error> {
+        let settings = json(0, new.settings)?;
         let mut transaction = self.pool.begin().await?;
         let id = sqlx::query(
-            "INSERT INTO revision (at, who, via, comment, state, base, settings, before) \
-             VALUES (?1, ?2, ?3, ?4, 'saved', ?5, ?6, ?7)",
+            "INSERT INTO revision (at, who, via, comment, state, base, settings, before, sum) \
+             VALUES (?1, ?2, ?3, ?4, 'saved', ?5, ?6, ?7, ?8)",
         )
         .bind(wall_clock())
         .bind(new.who)
         .bind(new.via)
         .bind(new.comment)
         .bind((new.base > 0).then_some(new.base))
-        .bind(json(0, new.settings)?)
+        .bind(&settings)
         .bind(json(0, new.before)?)
+        .bind(sum(&settings).cast_signed())
         .execute(&mut *transaction)
         .await?
         .last_insert_rowid();
