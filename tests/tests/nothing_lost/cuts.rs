@@ -89,7 +89,7 @@ fn a_disk_that_does_not_sync_loses_saves_and_that_is_seen() {
     type Lie = (&'static str, fn(Option<&str>) -> bool, &'static str);
     let lies: [Lie; 3] = [
         ("no sync of anything", |_| false, ""),
-        ("no sync of the write-ahead log", |name| name != Some("postern.db-wal"), "is lost"),
+        ("no sync of the write-ahead log", |name| name != Some("postern.db-wal"), "damaged"),
         ("no sync of names", |name| name.is_some(), "the copy beside the store is another one"),
     ];
     for (what, honoured, seen) in lies {
