@@ -29,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use form::Form;
-use places::{Place, Places, Refused, Working};
+use places::{Arriving, Place, Places, Refused};
 
 /// Who is at the other end of a request's connection, and how it came.
 #[derive(Debug, Clone, Copy)]
@@ -155,7 +155,7 @@ async fn accept(listener: TcpListener, host: Host) {
                 // No await between a place at once and the spawn: this task may be dropped at any await.
                 if let Ok(place) = place {
                     // From now on: in a storm many are accepted in a row, before the first of them is looked at.
-                    let arriving = place.busy().work();
+                    let arriving = place.arriving();
                     tokio::spawn(connection(stream, address, host.clone(), place, arriving));
                 }
             }
@@ -165,10 +165,14 @@ async fn accept(listener: TcpListener, host: Host) {
     }
 }
 
-async fn connection(stream: TcpStream, address: SocketAddr, host: Host, place: Place, arriving: Working) {
+async fn connection(stream: TcpStream, address: SocketAddr, host: Host, place: Place, arriving: Arriving) {
     let _ = stream.set_nodelay(true);
     // What it has sent already is looked at before its place may be taken back.
-    let _ = timeout(ARRIVING, stream.readable()).await;
+    tokio::select! {
+        _ = timeout(ARRIVING, stream.readable()) => {}
+        // He says nothing, and holds more than whoever needs it.
+        () = place.wanted_back() => return,
+    }
     let Some(tls) = host.tls.clone() else {
         return converse(stream, address, host, place, Some(arriving)).await;
     };
@@ -187,7 +191,7 @@ async fn connection(stream: TcpStream, address: SocketAddr, host: Host, place: P
 }
 
 /// The requests of one connection; `arriving` while nothing of it has been read.
-async fn converse<S>(stream: S, address: SocketAddr, host: Host, place: Place, arriving: Option<Working>)
+async fn converse<S>(stream: S, address: SocketAddr, host: Host, place: Place, arriving: Option<Arriving>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
