@@ -13,7 +13,8 @@ pub fn door(bytes: &[u8]) {
     door::fuzz::requests(bytes);
 }
 
-/// A settings document. What is accepted survives being written down, and compiles to a firewall whose chains end in drop.
+/// A settings document. What is accepted survives being written down, and compiles to a firewall whose chains end in drop and, unless
+/// it is wanted, let nothing in from the internet.
 pub fn settings(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(settings) = Settings::from_toml(text) else { return };
@@ -30,6 +31,9 @@ pub fn settings(bytes: &[u8]) {
             let chain = text.split_once(&head).and_then(|(_, rest)| rest.split_once("\n\t}"));
             let last = chain.and_then(|(rules, _)| rules.lines().last()).unwrap_or_default();
             assert!(last.contains(&format!("counter name \"{hook}_dropped\" drop")), "{hook}: {text}");
+        }
+        if ruleset::unasked::nothing_wanted(&settings) {
+            assert_eq!(ruleset::unasked::accepted(&settings, &text), None, "{text}");
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::store::Store;
 use claim_code::ClaimCode;
 use guesses::Guesses;
 use password::Hasher;
-use throttle::Throttle;
+use throttle::{Admitted, Throttle};
 use tickets::Tickets;
 
 /// Logins and what guards them.
@@ -100,7 +100,7 @@ impl Logins {
             ));
         }
         if let Some(code) = code {
-            self.admit(source)?;
+            let tried = self.admit(source)?;
             if !self.code.matches(code) {
                 lock(&self.guesses).wrong(source, Instant::now());
                 return Err(Refusal::field(
@@ -109,8 +109,8 @@ impl Logins {
                     "That is not the code of this box. It stands in its log; \"postern claim-code\" repeats it.",
                 ));
             }
+            lock(&self.throttle).succeeded(tried);
         }
-        lock(&self.throttle).succeeded(source);
         password::check("password", password)?;
         let phc = self.hasher.hash(password).await?;
         if !self.store.claim(&phc).await.map_err(|e| Refusal::failed(&e))? {
@@ -124,9 +124,9 @@ impl Logins {
 
     /// Logs in. A wrong password costs the source, and everybody a little, time.
     pub async fn login(&self, password: &str, source: IpAddr) -> Result<String, Refusal> {
-        self.admit(source)?;
+        let tried = self.admit(source)?;
         let generation = lock(&self.tickets).generation();
-        if !self.is_password(password, source).await? {
+        if !self.is_password(password, tried).await? {
             return Err(Refusal::of(RefusalKind::Wrong, "That is not the password."));
         }
         // A password that was changed while this one was looked at was the old one.
@@ -141,7 +141,8 @@ impl Logins {
     }
 
     /// A new password. `old` is what was typed as the old one, with the ticket of the login that asks: every other
-    /// login ends. None: root, who need not know it; all logins end.
+    /// login ends, and as with [`Self::prove`] the source of that login is delayed. None: root, who need not know it; all logins
+    /// end, and nobody waits any more for what was typed wrong before: it is the way in for an owner whom others keep waiting.
     pub async fn change_password(
         &self,
         old: Option<(&str, &str)>,
@@ -152,16 +153,18 @@ impl Logins {
             return Err(Refusal::of(RefusalKind::Forbidden, "This box has no owner yet. Claim it first."));
         }
         password::check("password", new)?;
-        if let Some((old, _)) = old {
-            self.admit(source)?;
-            if !self.is_password(old, source).await? {
-                let sentence = "That is not the password of now. Nothing was changed.";
-                return Err(Refusal::field(RefusalKind::Wrong, "old", sentence));
-            }
+        if let Some((old, ticket)) = old
+            && !self.proves(old, ticket, source).await?
+        {
+            let sentence = "That is not the password of now. Nothing was changed.";
+            return Err(Refusal::field(RefusalKind::Wrong, "old", sentence));
         }
         let phc = self.hasher.hash(new).await?;
         self.store.set_password(&phc).await.map_err(|e| Refusal::failed(&e))?;
         lock(&self.tickets).end_others(old.map(|(_, ticket)| ticket));
+        if old.is_none() {
+            *lock(&self.throttle) = Throttle::default();
+        }
         Ok(())
     }
 
@@ -169,14 +172,22 @@ impl Logins {
     /// taken over, shall not get. `ticket` is the login's: it tells the source that is delayed after a wrong one, whatever the
     /// web process says now.
     pub async fn prove(&self, password: &str, ticket: &str, source: IpAddr) -> Result<(), Refusal> {
-        let source = lock(&self.tickets).source(ticket).unwrap_or(source);
-        self.admit(source)?;
-        if self.is_password(password, source).await? {
-            lock(&self.tickets).prove(ticket, Instant::now());
+        if self.proves(password, ticket, source).await? {
             return Ok(());
         }
         let sentence = "That is not the password of this router. Nothing was done.";
         Err(Refusal::field(RefusalKind::Wrong, "owner", sentence))
+    }
+
+    /// False: that is not the password.
+    async fn proves(&self, password: &str, ticket: &str, source: IpAddr) -> Result<bool, Refusal> {
+        let source = lock(&self.tickets).source(ticket).unwrap_or(source);
+        let tried = self.admit(source)?;
+        let right = self.is_password(password, tried).await?;
+        if right {
+            lock(&self.tickets).prove(ticket, Instant::now());
+        }
+        Ok(right)
     }
 
     /// Whether the password of this login was typed, at its begin or by [`Self::prove`], less than five minutes ago: else it may not
@@ -207,7 +218,7 @@ impl Logins {
 
     /// Looks at a password that [`Self::admit`] has let through. Only a wrong one costs the source anything: the queue
     /// being full, or the store refusing, is not its fault.
-    async fn is_password(&self, password: &str, source: IpAddr) -> Result<bool, Refusal> {
+    async fn is_password(&self, password: &str, tried: Admitted) -> Result<bool, Refusal> {
         let looked = async {
             let phc = self.store.password().await.map_err(|e| Refusal::failed(&e))?;
             let no_owner =
@@ -216,9 +227,9 @@ impl Logins {
         };
         let looked = looked.await;
         match &looked {
-            Ok(true) => lock(&self.throttle).succeeded(source),
-            Ok(false) => lock(&self.guesses).wrong(source, Instant::now()),
-            Err(_) => lock(&self.throttle).forgive(source),
+            Ok(true) => lock(&self.throttle).succeeded(tried),
+            Ok(false) => lock(&self.guesses).wrong(tried.source(), Instant::now()),
+            Err(_) => lock(&self.throttle).forgive(tried),
         }
         looked
     }
@@ -227,7 +238,7 @@ impl Logins {
         lock(&self.tickets).mint(source, Instant::now())
     }
 
-    fn admit(&self, source: IpAddr) -> Result<(), Refusal> {
+    fn admit(&self, source: IpAddr) -> Result<Admitted, Refusal> {
         lock(&self.throttle).admit(source, Instant::now()).map_err(|wait| {
             let seconds = wait.as_secs() as u32 + 1;
             Refusal {
@@ -335,5 +346,23 @@ mod tests {
         assert_eq!(logins.login("correct horse", HERE).await.unwrap_err().kind, RefusalKind::Wait);
         let other = IpAddr::from([192, 168, 1, 102]);
         assert!(logins.login("correct horse", other).await.is_ok());
+    }
+    #[tokio::test]
+    async fn the_old_password_is_guessed_at_the_cost_of_the_login_and_root_ends_every_wait() {
+        let logins = logins().await;
+        let ticket = logins.claim(None, "correct horse", HERE).await.unwrap();
+        for n in 1..=3 {
+            let elsewhere = IpAddr::from([192, 168, 9, n]);
+            let old = Some(("wrong horse", ticket.as_str()));
+            let wrong = logins.change_password(old, "another horse", elsewhere).await.unwrap_err();
+            assert_eq!(wrong.kind, RefusalKind::Wrong);
+        }
+        let old = Some(("correct horse", ticket.as_str()));
+        let elsewhere = IpAddr::from([192, 168, 9, 9]);
+        let refused = logins.change_password(old, "another horse", elsewhere).await.unwrap_err();
+        assert_eq!(refused.kind, RefusalKind::Wait, "another address does not help");
+        assert_eq!(logins.login("correct horse", HERE).await.unwrap_err().kind, RefusalKind::Wait);
+        logins.change_password(None, "root was here", HERE).await.unwrap();
+        assert!(logins.login("root was here", HERE).await.is_ok());
     }
 }

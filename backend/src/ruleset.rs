@@ -33,6 +33,8 @@ mod sysctls;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod unasked;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -27,7 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use form::Form;
-use places::{Place, Places, Refused, Working};
+use places::{Arriving, Place, Places, Refused};
 
 /// Who is at the other end of a request's connection, and how it came.
 #[derive(Debug, Clone, Copy)]
@@ -155,7 +155,7 @@ async fn accept(listener: TcpListener, host: Host) {
                 // No await between a place at once and the spawn: this task may be dropped at any await.
                 if let Ok(place) = place {
                     // From now on: in a storm many are accepted in a row, before the first of them is looked at.
-                    let arriving = place.busy().work();
+                    let arriving = place.arriving();
                     tokio::spawn(connection(stream, address, host.clone(), place, arriving));
                 }
             }
@@ -165,7 +165,7 @@ async fn accept(listener: TcpListener, host: Host) {
     }
 }
 
-async fn connection(stream: TcpStream, address: SocketAddr, host: Host, place: Place, arriving: Working) {
+async fn connection(stream: TcpStream, address: SocketAddr, host: Host, place: Place, arriving: Arriving) {
     let _ = stream.set_nodelay(true);
     let Some(tls) = host.tls.clone() else { return converse(stream, address, host, place, arriving).await };
     let (mut stopped, mut arriving) = (host.stopped.clone(), Some(arriving));
@@ -182,13 +182,13 @@ async fn connection(stream: TcpStream, address: SocketAddr, host: Host, place: P
     };
     // An error is the visitor's: he hung up, was too slow, does not trust us yet, or does not speak TLS.
     if let Ok(Ok(stream)) = shaken {
-        let arriving = place.busy().work();
+        let arriving = place.arriving();
         converse(stream, address, host, place, arriving).await;
     }
 }
 
 /// The requests of one connection; `arriving` until the first of them had time to come.
-async fn converse<S>(stream: S, address: SocketAddr, host: Host, place: Place, arriving: Working)
+async fn converse<S>(stream: S, address: SocketAddr, host: Host, place: Place, arriving: Arriving)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {

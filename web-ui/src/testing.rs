@@ -4,7 +4,7 @@ pub mod browser;
 #[allow(dead_code)]
 pub mod fake;
 
-mod filled;
+pub mod filled;
 mod fuzz;
 mod guards;
 mod logins;

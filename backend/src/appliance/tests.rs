@@ -690,3 +690,37 @@ async fn a_trial_that_lapses_and_a_helper_that_is_missing_are_told() {
     let told = router.appliance.status().await.notices;
     assert!(told.len() == 1 && told[0].contains("PPTP"), "{told:?}");
 }
+
+/// What a change does that opens something, asked by `author`, on a router that had the same forward before.
+async fn open_by_every_way(author: &dyn Fn() -> Author) -> Vec<(&'static str, Option<RefusalKind>, bool)> {
+    const WEB: (&str, &str) = ("forwards.web", "tcp 80 to 192.168.1.20");
+    let mut seen = Vec::new();
+    for way in ["change", "undo", "go back", "import"] {
+        let home = Home::router().await;
+        home.set(&[WEB]).await.unwrap();
+        let (with, open) = home.appliance.settings();
+        home.set(&[("forwards.web", "tcp 80 to 192.168.1.20 (off)")]).await.unwrap();
+        let before = home.truth().await;
+        let done = match way {
+            "change" => home.appliance.change(None, &patch(&[WEB]), "", author()).await.err(),
+            "undo" => home.appliance.undo(None, author()).await.err(),
+            "go back" => home.appliance.go_back_to(with, author()).await.err(),
+            _ => home.appliance.import(&open.to_toml(), false, None, author()).await.err(),
+        };
+        let after = home.truth().await;
+        assert_eq!(done.is_some(), before == after, "{way}: {done:?}");
+        seen.push((way, done.map(|refusal| refusal.kind), after.1 == open));
+    }
+    seen
+}
+
+#[tokio::test]
+async fn no_way_opens_anything_to_the_internet_without_the_password_typed_just_now() {
+    let browser = |fresh| Author::browser(None).with_proof(fresh);
+    for (way, refused, open) in open_by_every_way(&|| browser(false)).await {
+        assert_eq!((refused, open), (Some(RefusalKind::Prove), false), "{way}");
+    }
+    for (way, refused, open) in open_by_every_way(&|| browser(true)).await {
+        assert_eq!((refused, open), (None, true), "{way}");
+    }
+}

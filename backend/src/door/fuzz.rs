@@ -9,8 +9,11 @@ use super::messages::Request;
 /// Frame after frame, until one is refused.
 pub(crate) fn requests(mut bytes: &[u8]) {
     let large = Semaphore::new(1);
-    // Bytes in memory are there at once: a read that waits would be a fault.
-    while let Some(Ok(Some(request))) = frame::read_request::<Request>(&mut bytes, &large).now_or_never() {
+    let mut next = || {
+        let read = frame::read_request::<Request>(&mut bytes, &large).now_or_never();
+        read.expect("bytes in memory are there at once")
+    };
+    while let Ok(Some(request)) = next() {
         // What was understood is understood again, as the same.
         let again = serde_json::to_vec(&request).expect("a request can be written");
         assert_eq!(request, serde_json::from_slice::<Request>(&again).expect("and read"));

@@ -2,9 +2,10 @@
 //!
 //! The source is the address the web process names. A hostile web process can lie about it, so all sources that have failed
 //! before share a number of tries; one that has not is let through, so that an attacker in the home cannot lock the owner out.
+//! Nor after some slips of his own: where the right password was typed not long ago, only the delay of that source counts.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 /// Wrong passwords that cost nothing: people mistype.
@@ -13,8 +14,14 @@ const FREE: u32 = 3;
 const LONGEST: Duration = Duration::from_secs(900);
 /// A source is forgotten after this time without a try.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
-/// Sources remembered. The one that tried longest ago goes.
+/// Sources remembered, beside the [`KNOWN`] and the [`REST`]. None goes before it is forgotten: whoever owns a /16 would be clean
+/// again with each new address.
 const SOURCES: usize = 1024;
+/// All sources beyond [`SOURCES`] count as this one: no host has it.
+const REST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// So many sources that typed the right password last have their own delay only. A web process that lies about the source has so
+/// many times 100 more tries a day.
+const KNOWN: usize = 16;
 /// Wrong passwords of all sources together that cost nothing.
 const SHARED: u32 = 30;
 /// After them sources that failed [`FREE`] times have one try between them in this time. So 250 addresses, a whole home, have 750
@@ -41,6 +48,26 @@ struct Shared {
 pub(super) struct Throttle {
     sources: HashMap<IpAddr, Tries>,
     shared: Option<Shared>,
+    /// Where the right password was typed, newest last.
+    known: VecDeque<IpAddr>,
+}
+
+/// A try that was let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(super) struct Admitted {
+    source: IpAddr,
+    /// What it counts as: its source, or [`REST`].
+    counts_as: IpAddr,
+    /// It took one of the tries that all share. What took none gives none back: else whoever is clean fills them up for the rest.
+    took_shared: bool,
+}
+
+impl Admitted {
+    /// Whose it is, as the web process said.
+    pub(super) fn source(&self) -> IpAddr {
+        self.source
+    }
 }
 
 /// A host owns its whole IPv6 /64, so that is what is counted.
@@ -66,18 +93,27 @@ fn delay(wrong: u32) -> Duration {
 impl Throttle {
     /// Lets a try through, or tells how long to wait. The try counts as wrong until [`Self::succeeded`] says
     /// otherwise: a hundred tries at once must not all be looked at before the first is known to be wrong.
-    pub(super) fn admit(&mut self, source: IpAddr, now: Instant) -> Result<(), Duration> {
+    pub(super) fn admit(&mut self, source: IpAddr, now: Instant) -> Result<Admitted, Duration> {
+        self.sources.retain(|_, t| now.saturating_duration_since(t.last) < FORGOTTEN);
         self.wait(source, now)?;
-        self.failed(source, now);
-        Ok(())
+        Ok(self.failed(source, now))
+    }
+
+    /// What a source counts as.
+    fn counts_as(&self, source: IpAddr) -> IpAddr {
+        let source = counted(source);
+        let has_place = self.sources.len() < SOURCES || self.sources.contains_key(&source);
+        if has_place || self.known.contains(&source) { source } else { REST }
     }
 
     fn wait(&self, source: IpAddr, now: Instant) -> Result<(), Duration> {
-        let Some(tries) = self.sources.get(&counted(source)) else { return Ok(()) };
+        let source = self.counts_as(source);
+        let Some(tries) = self.sources.get(&source) else { return Ok(()) };
         let since = now.saturating_duration_since(tries.last);
         let wait = delay(tries.wrong).saturating_sub(since);
         let shared = self.shared(now);
         let crowd = match (shared.left, tries.wrong) {
+            _ if self.known.contains(&source) => Duration::ZERO,
             (1.., _) => Duration::ZERO,
             (0, ..FREE) => CROWD.saturating_sub(since),
             (0, _) => EACH.saturating_sub(now.saturating_duration_since(shared.since)),
@@ -99,36 +135,46 @@ impl Throttle {
         }
     }
 
-    fn failed(&mut self, source: IpAddr, now: Instant) {
+    fn failed(&mut self, source: IpAddr, now: Instant) -> Admitted {
+        let counts_as = self.counts_as(source);
         let shared = self.shared(now);
-        self.shared = Some(Shared { left: shared.left.saturating_sub(1), ..shared });
-        self.sources.retain(|_, t| now.saturating_duration_since(t.last) < FORGOTTEN);
-        if self.sources.len() >= SOURCES
-            && let Some(oldest) = self.sources.iter().min_by_key(|(_, t)| t.last).map(|(s, _)| *s)
-        {
-            self.sources.remove(&oldest);
-        }
-        let tries = self.sources.entry(counted(source)).or_insert(Tries { wrong: 0, last: now });
-        *tries = Tries { wrong: tries.wrong + 1, last: now };
+        let took_shared = shared.left > 0 && !self.known.contains(&counts_as);
+        self.shared = Some(Shared { left: shared.left - u32::from(took_shared), ..shared });
+        let tries = self.sources.entry(counts_as).or_insert(Tries { wrong: 0, last: now });
+        *tries = Tries { wrong: tries.wrong.saturating_add(1), last: now };
+        Admitted { source, counts_as, took_shared }
     }
 
     /// A try that was let through and never looked at is given back.
-    pub(super) fn forgive(&mut self, source: IpAddr) {
-        if let Some(tries) = self.sources.get_mut(&counted(source)) {
+    pub(super) fn forgive(&mut self, tried: Admitted) {
+        if let Some(tries) = self.sources.get_mut(&tried.counts_as) {
             tries.wrong = tries.wrong.saturating_sub(1);
+            if tries.wrong == 0 {
+                self.sources.remove(&tried.counts_as);
+            }
         }
-        self.give_back();
-    }
-
-    /// The right password clears its source.
-    pub(super) fn succeeded(&mut self, source: IpAddr) {
-        self.sources.remove(&counted(source));
-        self.give_back();
-    }
-
-    fn give_back(&mut self) {
-        if let Some(shared) = &mut self.shared {
+        if let Some(shared) = &mut self.shared
+            && tried.took_shared
+        {
             shared.left = (shared.left + 1).min(SHARED);
+        }
+    }
+
+    /// The right password clears its source, which is known from now on.
+    pub(super) fn succeeded(&mut self, tried: Admitted) {
+        self.forgive(tried);
+        let source = counted(tried.source);
+        self.sources.remove(&source);
+        if source == REST {
+            return;
+        }
+        self.known.retain(|known| *known != source);
+        self.known.push_back(source);
+        if self.known.len() > KNOWN
+            && let Some(oldest) = self.known.pop_front()
+            && self.sources.len() > SOURCES
+        {
+            self.sources.remove(&oldest);
         }
     }
 }
@@ -145,14 +191,14 @@ mod tests {
     fn the_eleventh_try_waits_a_minute_and_no_wait_is_for_ever() {
         let (mut throttle, start) = (Throttle::default(), Instant::now());
         for n in 1..=10u32 {
-            throttle.failed(host(1), start);
+            let _ = throttle.failed(host(1), start);
             if n < 3 {
                 assert_eq!(throttle.wait(host(1), start), Ok(()));
             }
         }
         assert!(throttle.wait(host(1), start).unwrap_err() >= Duration::from_secs(60));
         for _ in 0..100 {
-            throttle.failed(host(1), start);
+            let _ = throttle.failed(host(1), start);
         }
         assert!(throttle.wait(host(1), start).unwrap_err() <= LONGEST);
         assert_eq!(throttle.wait(host(1), start + LONGEST), Ok(()));
@@ -162,7 +208,7 @@ mod tests {
     fn a_storm_from_many_sources_slows_them_and_lets_a_clean_one_through() {
         let (mut throttle, start) = (Throttle::default(), Instant::now());
         for n in 1..=250 {
-            throttle.failed(host(n), start);
+            let _ = throttle.failed(host(n), start);
         }
         assert!(throttle.wait(host(7), start).is_err());
         assert_eq!(throttle.wait(host(251), start), Ok(()));
@@ -171,31 +217,84 @@ mod tests {
     #[test]
     fn two_hundred_and_fifty_addresses_that_try_all_day_get_1500_tries_and_a_clean_one_gets_in() {
         let (mut throttle, start) = (Throttle::default(), Instant::now());
-        let mut looked_at = 0;
+        let (mut looked_at, mut forgiven) = (0, 0);
         for second in (0..86_400).step_by(5) {
             let now = start + Duration::from_secs(second);
             looked_at += (1..=250).filter(|n| throttle.admit(host(*n), now).is_ok()).count();
             if second % 3600 == 0 {
-                let clean = IpAddr::from([192, 168, 2, 1]);
-                assert_eq!(throttle.admit(clean, now), Ok(()), "a clean one is let through");
-                throttle.succeeded(clean);
+                let clean = IpAddr::from([192, 168, 3, (second / 3600) as u8]);
+                let tried = throttle.admit(clean, now).expect("a clean one is let through");
+                throttle.succeeded(tried);
+            }
+            // The queue for hashes is full: whoever comes is turned away, and nobody has a try more for it.
+            for n in 0..20 {
+                let turned_away = throttle.admit(IpAddr::from([192, 168, 4, n]), now).expect("a clean one");
+                throttle.forgive(turned_away);
+                forgiven += 1;
             }
             // Somebody who mistyped once is not kept out for ever.
             if second == 43_200 {
                 let slip = IpAddr::from([192, 168, 2, 2]);
-                assert_eq!(throttle.admit(slip, now), Ok(()));
+                assert!(throttle.admit(slip, now).is_ok());
                 assert!(throttle.wait(slip, now).is_err());
                 assert_eq!(throttle.wait(slip, now + CROWD), Ok(()));
             }
         }
-        assert!((1000..=1500).contains(&looked_at), "{looked_at} in a day");
+        assert!((1000..=1500).contains(&looked_at), "{looked_at} in a day, {forgiven} forgiven");
+    }
+
+    #[test]
+    fn where_the_password_was_typed_before_an_owner_who_mistypes_is_not_kept_out_by_those_who_poll() {
+        let (mut throttle, start) = (Throttle::default(), Instant::now());
+        let owner = IpAddr::from([192, 168, 2, 1]);
+        let tried = throttle.admit(owner, start).unwrap();
+        throttle.succeeded(tried);
+        let mut got_in = None;
+        for second in 0..1000 {
+            let now = start + Duration::from_secs(second);
+            for n in 1..=40 {
+                let _ = throttle.admit(host(n), now);
+            }
+            if second >= 500 && got_in.is_none() {
+                match throttle.admit(owner, now) {
+                    // Five slips in a row.
+                    Ok(_) if throttle.sources[&owner].wrong <= 5 => {}
+                    Ok(tried) => {
+                        throttle.succeeded(tried);
+                        got_in = Some(second);
+                    }
+                    Err(wait) => assert!(wait <= Duration::from_secs(4), "{wait:?}"),
+                }
+            }
+        }
+        assert!(got_in.is_some_and(|second| second <= 510), "{got_in:?}");
+        // Somebody else has slipped as often, and waits with the crowd.
+        assert!(throttle.wait(host(1), start + Duration::from_secs(1000)).is_err());
+    }
+
+    #[test]
+    fn a_new_address_is_not_clean_once_more_are_held_back_than_are_remembered() {
+        let (mut throttle, start) = (Throttle::default(), Instant::now());
+        let address = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
+        let let_in = |throttle: &mut Throttle, now| {
+            (1..65_000).filter(|n| throttle.admit(address(*n), now).is_ok()).count()
+        };
+        let first = let_in(&mut throttle, start);
+        assert!(first <= SOURCES + FREE as usize, "{first}");
+        // Those beyond are held back as one, and the others each for itself.
+        let second = let_in(&mut throttle, start + Duration::from_secs(1));
+        assert!(second <= 1, "{second}");
+        assert!(throttle.wait(address(65_000), start + Duration::from_secs(1)).is_err());
+        // After a day without a try all are forgotten.
+        assert!(throttle.admit(address(65_000), start + FORGOTTEN + CROWD).is_ok());
+        assert_eq!(throttle.sources.len(), 1);
     }
 
     #[test]
     fn a_host_cannot_dodge_with_the_addresses_of_its_prefix() {
         let (mut throttle, start) = (Throttle::default(), Instant::now());
         for n in 0..8u16 {
-            throttle.failed(IpAddr::from([0xfd00, 0, 0, 1, 0, 0, 0, n]), start);
+            let _ = throttle.failed(IpAddr::from([0xfd00, 0, 0, 1, 0, 0, 0, n]), start);
         }
         assert!(throttle.wait(IpAddr::from([0xfd00, 0, 0, 1, 9, 9, 9, 9]), start).is_err());
         assert!(throttle.sources.len() == 1);
@@ -206,16 +305,22 @@ mod tests {
         let (mut throttle, start) = (Throttle::default(), Instant::now());
         let looked_at = (0..100).filter(|_| throttle.admit(host(1), start).is_ok()).count();
         assert_eq!(looked_at as u32, FREE);
-        throttle.succeeded(host(1));
-        assert_eq!(throttle.admit(host(1), start), Ok(()));
+        let tried = Admitted { source: host(1), counts_as: host(1), took_shared: true };
+        throttle.succeeded(tried);
+        assert!(throttle.admit(host(1), start).is_ok());
     }
 
     #[test]
     fn memory_is_bounded() {
         let (mut throttle, start) = (Throttle::default(), Instant::now());
         for n in 0..5000u32 {
-            throttle.failed(IpAddr::from((0x0a00_0000 + n).to_be_bytes()), start);
+            let _ = throttle.failed(IpAddr::from((0x0a00_0000 + n).to_be_bytes()), start);
         }
-        assert!(throttle.sources.len() <= SOURCES);
+        for n in 0..100 {
+            let tried = throttle.failed(host(n), start);
+            throttle.succeeded(tried);
+            let _ = throttle.failed(host(n), start);
+        }
+        assert!(throttle.sources.len() <= SOURCES + 1 + KNOWN && throttle.known.len() == KNOWN);
     }
 }

@@ -1,11 +1,14 @@
 //! Whether a change lets somebody in from the internet who was not let in before.
 
-use super::Settings;
+use super::firewall::Ipv6Ipsec;
 use super::names::{DmzHost, Spi};
+use super::{Role, Settings};
 
 impl Settings {
     /// Whether these settings open more to the internet than `before` did: a port forward, a device that gets everything, or
-    /// inspection off, or either of these for longer.
+    /// inspection off, or either of these for longer; a firewall that is given up, or whose sides become others; IPsec over IPv6 that
+    /// may come in unasked (RFC 6092) and might not before. It may in the factory state, so that taking the role of a router opens
+    /// nothing.
     pub fn opens(&self, before: &Self) -> bool {
         let known = |forward: &&super::Forward| {
             before
@@ -24,7 +27,22 @@ impl Settings {
             (Spi::OffUntil(end), Spi::OffUntil(ended)) => end > ended,
             (Spi::OffUntil(_), Spi::On) => true,
         };
-        forward || dmz || inspection
+        forward || dmz || inspection || self.gives_up(before)
+    }
+
+    /// What only a router can open: before that there is no firewall of ours, or another one decides.
+    fn gives_up(&self, before: &Self) -> bool {
+        if before.role != Role::Router {
+            return false;
+        }
+        // The port to the provider as one of the home would be trusted.
+        let (devices, were) = (&self.local_network.devices, &before.local_network.devices);
+        let sides = self.internet.device != before.internet.device
+            || devices.iter().any(|device| !were.contains(device));
+        let ipsec = |settings: &Self| {
+            settings.passthrough.ipsec.enabled && settings.firewall.ipv6_ipsec == Ipv6Ipsec::Rfc6092
+        };
+        self.role != Role::Router || sides || (ipsec(self) && !ipsec(before))
     }
 }
 
@@ -75,5 +93,37 @@ mod tests {
         assert!(settings(&[SPI]).opens(&settings(&[])) && !settings(&[]).opens(&settings(&[SPI, DMZ, WEB])));
         let harmless = [("passthrough.pptp.enabled", "true"), ("access.port", "8080"), ("role", "companion")];
         assert!(!settings(&harmless).opens(&settings(&[])));
+    }
+    #[test]
+    fn a_router_that_gives_its_firewall_up_opens_and_one_that_begins_does_not() {
+        const WAN: (&str, &str) = ("internet.device", "eth0");
+        const LAN: (&str, &str) = ("local_network.devices", "eth1");
+        const STRICT: (&str, &str) = ("firewall.ipv6_ipsec", "strict");
+        const NO_IPSEC: (&str, &str) = ("passthrough.ipsec.enabled", "false");
+        let router = |more: Pairs| settings(&[&[("role", "router"), WAN, LAN], more].concat());
+        let factory = || router(&[]);
+        assert!(!factory().opens(&Settings::default()), "the first run");
+        assert!(!factory().opens(&settings(&[("role", "companion"), WAN])), "it begins to guard");
+        assert!(!factory().opens(&factory()));
+        for role in ["unset", "companion"] {
+            assert!(router(&[("role", role)]).opens(&factory()), "{role}");
+        }
+        let sides: [(&str, &str, bool); 5] = [
+            (WAN.0, "eth2", true),
+            (WAN.0, "unset", true),
+            (LAN.0, "eth2", true),
+            (LAN.0, "eth1,eth2", true),
+            (LAN.0, "eth1", false),
+        ];
+        for (key, value, wanted) in sides {
+            assert_eq!(router(&[(key, value)]).opens(&factory()), wanted, "{key} {value}");
+        }
+        assert!(!factory().opens(&router(&[(LAN.0, "eth1,eth2")])), "a port less");
+        assert!(factory().opens(&router(&[STRICT])) && factory().opens(&router(&[NO_IPSEC])));
+        assert!(!router(&[STRICT]).opens(&router(&[STRICT, NO_IPSEC])), "over IPv4 nothing comes in unasked");
+        assert!(!router(&[STRICT]).opens(&factory()) && !router(&[NO_IPSEC]).opens(&factory()));
+        // No firewall of ours decides yet.
+        let unset = settings(&[WAN, LAN, STRICT]);
+        assert!(!settings(&[LAN]).opens(&unset));
     }
 }

@@ -2,8 +2,8 @@
 //! field added. No page knows of it; [`crate::login::inside`] asks.
 
 use askama::Template;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postern::door::messages::{Refusal, RefusalKind, Request as Ask};
 
@@ -11,6 +11,7 @@ use super::owner::Said;
 use crate::error::{self, Problem};
 use crate::form::Fields;
 use crate::login::{Admin, password};
+use crate::routes;
 use crate::view::html;
 
 /// The field with the password, beside those of the form itself.
@@ -49,6 +50,17 @@ pub async fn proved(admin: &Admin, parts: &mut Parts) -> Result<Option<Sent>, Re
 }
 
 impl Sent {
+    /// The page that the form belongs to: where its route shows none, the one above it.
+    fn page(&self) -> &str {
+        let all = routes();
+        let shown = |path: &str| all.iter().any(|it| it.path == path && it.methods.contains(&Method::GET));
+        let mut page = self.action.as_str();
+        while !page.is_empty() && !shown(page) {
+            page = page.rsplit_once('/').map_or("", |(above, _)| above);
+        }
+        if page.is_empty() { "/" } else { page }
+    }
+
     /// The form once more, with a field for the password.
     pub fn again(&self, admin: &Admin) -> Response {
         let page = AgainPage { sent: self, token: admin.token(), wrong: None, error: false };

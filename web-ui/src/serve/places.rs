@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -26,6 +26,8 @@ struct Slot {
     since: Instant,
     /// Requests that are being answered.
     busy: Arc<AtomicUsize>,
+    /// Nothing of it was looked at so far.
+    arriving: Arc<AtomicBool>,
     back: Arc<Notify>,
 }
 
@@ -39,7 +41,7 @@ pub(super) struct Place {
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// The visitor holds as many as he may.
+    /// The visitor holds as many as he may; half as many, while all are taken and being answered.
     Share,
     /// All are taken, and being answered.
     Full,
@@ -51,6 +53,12 @@ pub(super) struct Busy(Arc<AtomicUsize>);
 
 /// While it lives, a request is being answered.
 pub(super) struct Working(Arc<AtomicUsize>);
+
+/// While it lives, what the visitor has sent is not looked at yet, and the place is as good as busy.
+pub(super) struct Arriving {
+    _working: Working,
+    arriving: Arc<AtomicBool>,
+}
 
 /// A host has a whole IPv6 /64 to itself, so that is what is counted.
 fn counted(peer: IpAddr) -> IpAddr {
@@ -74,11 +82,19 @@ impl Open {
         self.all.values().filter(|slot| slot.peer == peer).count()
     }
 
-    /// The oldest idle connection of whoever holds most.
-    fn victim(&self) -> Option<u64> {
-        let idle = self.all.iter().filter(|(_, slot)| slot.busy.load(Ordering::Relaxed) == 0);
-        let greediest = |(_, slot): &(&u64, &Slot)| (self.of(slot.peer), std::cmp::Reverse(slot.since));
-        idle.max_by_key(greediest).map(|(number, _)| *number)
+    /// The oldest idle connection of whoever holds most. None idle: the same of those that have just come, if whoever they are from
+    /// holds no fewer than `peer` without it: else some who connect and say nothing keep all the places.
+    fn victim(&self, peer: IpAddr) -> Option<u64> {
+        let idle = |slot: &&Slot| slot.busy.load(Ordering::Relaxed) == 0;
+        let more = self.of(peer) + 1;
+        let arriving = |slot: &&Slot| slot.arriving.load(Ordering::Relaxed) && self.of(slot.peer) > more;
+        self.greediest(idle).or_else(|| self.greediest(arriving))
+    }
+
+    fn greediest(&self, of: impl Fn(&&Slot) -> bool) -> Option<u64> {
+        let some = self.all.iter().filter(|(_, slot)| of(slot));
+        let greed = |(_, slot): &(&u64, &Slot)| (self.of(slot.peer), std::cmp::Reverse(slot.since));
+        some.max_by_key(greed).map(|(number, _)| *number)
     }
 }
 
@@ -91,7 +107,12 @@ impl Place {
             return Err(Refused::Share);
         }
         if open.all.len() >= limits.total {
-            let victim = open.victim().ok_or(Refused::Full)?;
+            // Who waits here keeps all after him waiting: not whoever has much. A browser opens six connections at most.
+            let refused = match open.of(peer) > limits.per_peer / 2 {
+                true => Refused::Share,
+                false => Refused::Full,
+            };
+            let victim = open.victim(peer).ok_or(refused)?;
             // Its place is free at once; its task ends when it next runs.
             if let Some(slot) = open.all.remove(&victim) {
                 slot.back.notify_one();
@@ -99,13 +120,24 @@ impl Place {
         }
         open.last += 1;
         let number = open.last;
-        let slot = Slot { peer, since: Instant::now(), busy: Arc::default(), back: Arc::default() };
+        let slot = Slot {
+            peer,
+            since: Instant::now(),
+            busy: Arc::default(),
+            arriving: Arc::default(),
+            back: Arc::default(),
+        };
         open.all.insert(number, slot.clone());
         Ok(Self { places: places.clone(), number, slot })
     }
 
     pub(super) fn busy(&self) -> Busy {
         Busy(self.slot.busy.clone())
+    }
+
+    pub(super) fn arriving(&self) -> Arriving {
+        self.slot.arriving.store(true, Ordering::Relaxed);
+        Arriving { _working: self.busy().work(), arriving: self.slot.arriving.clone() }
     }
 
     /// Returns when the place is needed for somebody else.
@@ -138,6 +170,12 @@ impl Busy {
 impl Drop for Working {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.arriving.store(false, Ordering::Relaxed);
     }
 }
 
@@ -185,6 +223,25 @@ mod tests {
         working.pop();
         assert!(Place::take(&places, &LIMITS, peer(9)).is_ok());
         assert!(wanted_back(&held[7]));
+    }
+
+    #[test]
+    fn those_who_connect_and_say_nothing_keep_nobody_out() {
+        let places = Places::default();
+        let take = |n| Place::take(&places, &LIMITS, peer(n));
+        let silent: Vec<Place> = (0..8).map(|n| take(2 + n / 4).ok().unwrap()).collect();
+        let arriving: Vec<Arriving> = silent.iter().map(Place::arriving).collect();
+        // They hold a place each moment anew; who has most of them waits for none.
+        assert!(matches!(take(2), Err(Refused::Share)));
+        let owner: Vec<Place> = (0..2).map(|_| take(1).ok().expect("the owner is kept out")).collect();
+        let _answered: Vec<Working> = owner.iter().map(|place| place.busy().work()).collect();
+        assert_eq!(silent.iter().filter(|place| wanted_back(place)).count(), 2);
+        assert!(matches!(take(2), Err(Refused::Share)), "three are more than half of four");
+        assert!(!owner.iter().any(wanted_back));
+        // Whoever has as few as he keeps what he has just got.
+        assert!(matches!(take(1), Err(Refused::Full)));
+        drop(arriving);
+        assert!(take(1).is_ok(), "idle ones make room");
     }
 
     #[test]

@@ -81,6 +81,19 @@ async fn what_openwrt_says_is_shown_by_part_and_taken_when_told_to() {
 }
 
 #[tokio::test]
+async fn its_forwards_are_taken_only_with_the_password_typed_just_now() {
+    let folder = Folder::new("proof");
+    let home = folder.home().await;
+    let from = home.appliance.from_uci().unwrap();
+    let browser = |fresh| Author::browser(None).with_proof(fresh);
+    let take = |fresh| home.appliance.take_uci(None, &from.digest, &Part::ALL, browser(fresh));
+    assert_eq!(take(false).await.unwrap_err().kind, RefusalKind::Prove);
+    assert_eq!(home.appliance.settings(), (0, Settings::default()), "nothing was taken");
+    take(true).await.unwrap();
+    assert_eq!(home.appliance.settings().1.forwards.len(), 4);
+}
+
+#[tokio::test]
 async fn files_that_changed_meanwhile_or_cannot_be_read_are_not_taken() {
     let folder = Folder::new("changed");
     let home = folder.home().await;

@@ -3,7 +3,9 @@ use axum::http::header::RETRY_AFTER;
 use postern::door::messages::RefusalKind;
 
 use crate::testing::browser::Browser;
+use crate::testing::browser::attribute;
 use crate::testing::fake::{PASSWORD, refusal};
+use crate::testing::filled::{filled, forms};
 
 const FORWARDS: &str = "/security/forwards";
 
@@ -77,4 +79,38 @@ async fn an_import_of_a_whole_document_is_asked_for_too_and_what_opens_nothing_i
     browser.send(browser.form("proof").set("proof", PASSWORD)).await;
     assert_eq!(browser.flash(), "The settings were imported.", "{}", browser.body);
     assert_eq!(browser.daemon.state().imports[0].1, document, "to the byte");
+}
+
+#[tokio::test]
+async fn whatever_form_asks_for_the_password_leads_to_a_page_when_nothing_shall_be_changed() {
+    let mut browser = filled("name").await;
+    let mut asked = Vec::new();
+    for form in forms(&mut browser).await {
+        browser.daemon.state().refuse = Some(refusal(RefusalKind::Prove, "Type the password first."));
+        let action = form.action.clone();
+        browser.post(&action, form.body()).await;
+        browser.daemon.state().refuse = None;
+        if !browser.body.contains("Type the password again") {
+            // It changes no setting, or what it holds is refused for itself; it may have ended the login too.
+            if !browser
+                .daemon
+                .state()
+                .tickets
+                .contains_key(browser.cookies.get("postern").unwrap_or(&String::new()))
+            {
+                browser = filled("name").await;
+            }
+            continue;
+        }
+        let link = browser.body.split("<a ").find(|tag| tag.contains(">Change nothing<")).unwrap();
+        let link = attribute(link, "href").unwrap();
+        browser.open(&link).await;
+        assert_eq!(browser.status, StatusCode::OK, "{action} leads to {link}");
+        assert!(action.starts_with(&link), "{action} leads to {link}");
+        asked.push(action);
+    }
+    for wanted in ["/system/history/undo", "/system/history/go-back", "/switch-on", FORWARDS, "/network/role"]
+    {
+        assert!(asked.iter().any(|action| action == wanted), "{wanted}: {asked:?}");
+    }
 }

@@ -54,8 +54,8 @@ impl State {
         }
         let mut next = self.settings.clone();
         let known = patch.iter().all(|one| keys::set(&mut next, &one.key, &one.value).is_ok());
-        if known && self.stale && next.opens(&self.settings) {
-            return Response::Refused(refusal(RefusalKind::Prove, "Type the password of this router first."));
+        if let Some(refused) = self.wants_proof(&next).filter(|_| known) {
+            return refused;
         }
         match self.save("owner", "192.168.1.23", &patch) {
             Ok(()) => done(&format!(
@@ -84,6 +84,9 @@ impl State {
                 format!("Revision {id} cannot be undone alone: what it changed was changed again since.");
             return Response::Refused(Refusal { fields: since, ..refusal(RefusalKind::Conflict, &message) });
         }
+        if let Some(refused) = self.wants_proof(&wanted) {
+            return refused;
+        }
         self.replace("owner", "192.168.1.23", &format!("undo of revision {id}"), wanted);
         done(&format!("Revision {id} is undone."))
     }
@@ -92,6 +95,9 @@ impl State {
         let Some(wanted) = self.document(id) else {
             return Response::Refused(refusal(RefusalKind::Invalid, "There is no such kept revision."));
         };
+        if let Some(refused) = self.wants_proof(&wanted) {
+            return refused;
+        }
         self.replace("owner", "192.168.1.23", &format!("back to revision {id}"), wanted);
         done(&format!("The settings are those of revision {id} again."))
     }
@@ -109,8 +115,8 @@ impl State {
         if dry {
             return Response::Differences { differs: differences(&self.settings, &wanted) };
         }
-        if self.stale && wanted.opens(&self.settings) {
-            return Response::Refused(refusal(RefusalKind::Prove, "Type the password of this router first."));
+        if let Some(refused) = self.wants_proof(&wanted) {
+            return refused;
         }
         self.imports.push((base, text.to_owned()));
         if base.is_some_and(|base| base != self.revision()) {
@@ -118,6 +124,13 @@ impl State {
         }
         self.replace("owner", "192.168.1.23", "import", wanted);
         done("The settings were imported.")
+    }
+
+    fn wants_proof(&self, wanted: &Settings) -> Option<Response> {
+        let asked = self.stale && wanted.opens(&self.settings);
+        asked.then(|| {
+            Response::Refused(refusal(RefusalKind::Prove, "Type the password of this router first."))
+        })
     }
 
     fn document(&self, id: i64) -> Option<Settings> {
