@@ -24,7 +24,8 @@ const ZONES: &str = "  map seen {
   }
   chain zone {
     type filter hook prerouting priority -310; policy accept;
-    fib daddr oifname != \"lo\" ct zone set @nh,112,16
+    fib daddr type unicast ct zone set @nh,112,16
+    fib daddr oifname != \"lo\" accept
     icmp type 3 @th,136,8 50 ct zone set @th,192,32 . @th,224,32 map @seen
   }
   chain dstnat {

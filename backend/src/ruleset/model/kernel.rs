@@ -390,6 +390,7 @@ impl Evaluation<'_> {
             Field::Zone => self.zone,
             Field::State => self.conntrack_state,
             Field::Status => self.status,
+            Field::AddressType => symbol("unicast"),
             Field::Network(..) | Field::Transport(..) | Field::Direction => {
                 panic!("the model's packets have no {field:?}")
             }

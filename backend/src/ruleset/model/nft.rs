@@ -23,6 +23,7 @@ pub(super) enum Field {
     Status,
     Direction,
     OriginalPort,
+    AddressType,
     /// A header that no packet of the model has: the rule ends.
     Absent,
 }
@@ -357,7 +358,7 @@ fn field(words: &[&str], at: &mut usize) -> Option<Field> {
         ("ct state", Field::State),
         ("ct status", Field::Status),
         ("ct original proto-dst", Field::OriginalPort),
-        ("fib daddr oifname", Field::To),
+        ("fib daddr type", Field::AddressType),
         ("tcp sport", Field::Absent),
         ("tcp dport", Field::Absent),
         ("ct direction", Field::Direction),

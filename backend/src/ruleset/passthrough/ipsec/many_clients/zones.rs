@@ -88,20 +88,24 @@ pub(super) fn rules(table: &mut Table, sides: &Sides, servers: &[Ipv4Addr]) {
         zone(format!("iifname \"{local}\" ip saddr {server} accept"), "a VPN server of the home: plain NAT");
     }
     let from_home = format!("iifname \"{local}\" ip saddr {prefix}");
-    // By the way that its packet will take: nothing of what goes to another port (another provider's, a site's tunnel), to this box or
-    // back into the home comes back by the internet side, so its answers would look for their entry in no zone.
-    zone(
-        format!("{from_home} fib daddr oifname != \"{internet}\" accept"),
-        "not on its way to the internet side: plain NAT",
-    );
+    // A router forwards to no other port.
+    let mut to_the_internet = format!("ip daddr != {prefix} fib daddr type unicast");
     if sides.beside_others {
+        // By the way that its packet will take: nothing of what goes to another port (another provider's, a site's tunnel), to this box
+        // or back into the home comes back by the internet side, so its answers would look for their entry in no zone.
+        zone(
+            format!("{from_home} fib daddr oifname != \"{internet}\" accept"),
+            "not on its way to the internet side: plain NAT",
+        );
         zone(
             format!("{from_home} {ELSEWHERE_KEY} @{} accept", ELSEWHERE.name),
             "took another way lately: plain NAT",
         );
+        to_the_internet.clear();
     }
+    let ours = format!("{from_home} meta l4proto {{ 17, 50 }} {to_the_internet}");
     zone(
-        format!("{from_home} meta l4proto {{ 17, 50 }} ct zone set {ZONE_OF_SOURCE} accept"),
+        format!("{} ct zone set {ZONE_OF_SOURCE} accept", ours.trim_end()),
         "each client of a server on the internet has a zone of its own",
     );
     zone(
