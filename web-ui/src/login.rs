@@ -165,7 +165,9 @@ impl Admin {
     /// Where the page must be opened to show that settings on trial lock nobody out: not where this request came.
     fn elsewhere(&self) -> Option<u16> {
         let trial = self.status.trial.as_ref()?;
-        (self.handed_over && !trial.ports.contains(&self.port)).then(|| trial.ports.first().copied()).flatten()
+        (self.handed_over && !trial.ports.contains(&self.port))
+            .then(|| trial.ports.first().copied())
+            .flatten()
     }
 
     /// Says this on the next page.

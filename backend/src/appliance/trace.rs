@@ -216,7 +216,10 @@ mod tests {
         assert_eq!(dropper(&format!("{BEGIN}{forged}"), false), None);
         assert_eq!(met(forged, &|rule| rule.ends_with("drop")), []);
         assert_eq!(unquoted("a \"b\nc\"\nd").as_deref(), Some("a \"b\u{fffd}c\"\nd"));
-        assert_eq!((unquoted("a \"b\nc"), tidy("x \u{1b}[2J\u{202e}y")), (None, "x \u{fffd}[2J\u{fffd}y".into()));
+        assert_eq!(
+            (unquoted("a \"b\nc"), tidy("x \u{1b}[2J\u{202e}y")),
+            (None, "x \u{fffd}[2J\u{fffd}y".into())
+        );
         for (table, chain, can) in [
             ("inet fw4", "forward_lan", true),
             ("ip filter", "ufw-before-forward", true),

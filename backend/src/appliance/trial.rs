@@ -29,9 +29,7 @@ impl OnTrial {
         let set = |settings: &Settings| [settings.access.port, settings.access.https_port].map(Port::number);
         let (now_set, before) = (set(now), set(&self.back_to.1));
         let mut all = now.access.ports();
-        all.retain(|port| {
-            now.role != Role::Companion || now_set.contains(port) || !before.contains(port)
-        });
+        all.retain(|port| now.role != Role::Companion || now_set.contains(port) || !before.contains(port));
         all
     }
 }

@@ -229,5 +229,8 @@ async fn another_helper_on_a_call_is_told_with_the_rule_that_attaches_it() {
     let told = home.appliance.status().await.defeats;
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].sentence.contains("tcp dport 1000-2000 ct helper set"), "{told:?}");
-    assert_eq!(told[0].commands, ["nft insert rule inet mine pre 'iifname \"lan0\" tcp dport { 1723 } return'"]);
+    assert_eq!(
+        told[0].commands,
+        ["nft insert rule inet mine pre 'iifname \"lan0\" tcp dport { 1723 } return'"]
+    );
 }

@@ -69,7 +69,9 @@ fn every_rule_that_may_be_meant_is_passed_by_once() {
 /// Whoever may add rules (a program that maps ports for devices) may not write root's commands.
 #[test]
 fn a_name_that_a_shell_would_take_for_more_is_in_no_command() {
-    for (table, chain) in [("inet x;id", "forward"), ("inet x", "$(id)"), ("inet x", "a'b"), ("ip filter", "A B")] {
+    for (table, chain) in
+        [("inet x;id", "forward"), ("inet x", "$(id)"), ("inet x", "a'b"), ("ip filter", "A B")]
+    {
         for how in [Defeat::LostOut, Defeat::LostIn, Defeat::Untracked] {
             let several = Dropper::AnyOf { rules: vec![rule("inet y", "raw"), rule(table, chain)] };
             for dropper in [rule(table, chain), several] {

@@ -49,7 +49,8 @@ pub(in crate::ruleset) fn by_another_way(table: &mut Table, sides: &Sides, learn
     let other_port = format!("iifname \"{local}\" oifname != \"{internet}\" ip saddr {prefix}");
     let name = ELSEWHERE.name;
     for zoned in ZONED {
-        let once = format!("{other_port} {zoned} ct zone != 0 ct direction original {ELSEWHERE_KEY} != @{name}");
+        let once =
+            format!("{other_port} {zoned} ct zone != 0 ct direction original {ELSEWHERE_KEY} != @{name}");
         table.rule(
             Chain::CompanionBefore,
             format!("{once} update @{name} {{ {ELSEWHERE_KEY} }} {} drop", Counter::IpsecWaiting),
