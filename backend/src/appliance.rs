@@ -157,7 +157,7 @@ pub struct Appliance<K> {
     /// Which rules of others keep passthrough from working.
     named: std::sync::Mutex<defeats::Named>,
     /// The rules of others that reach into passthrough, and the generation of all rules that they were read from; role companion.
-    others: std::sync::Mutex<(Option<u32>, std::sync::Arc<others::Others>)>,
+    others: std::sync::Mutex<defeats::Listed>,
     /// PPTP calls that servers refused.
     resets: std::sync::Mutex<calls::Resets>,
     /// Held while the ports are asked for a provider: two at once would spoil each other's answers.

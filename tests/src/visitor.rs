@@ -40,6 +40,12 @@ impl Visitor {
         Self { host: host.clone(), to, name: to.ip().to_string(), cookies: Vec::new() }
     }
 
+    /// Goes on at another port of the same address: a browser sends it the same cookies.
+    pub fn at_port(&mut self, port: u16) {
+        self.to.set_port(port);
+        self.name = format!("{}:{port}", self.to.ip());
+    }
+
     /// One request with this visitor's cookies and more `headers`.
     ///
     /// # Panics

@@ -149,7 +149,13 @@ fn the_daemon_is_handed_what_uci_says_without_its_secrets_and_anew_when_it_is_sa
         "config/network",
         "config interface 'wan'\n\toption proto 'pppoe'\n\toption username 'me'\n\toption password 'hush'\n\
          config interface 'wg0'\n\toption private_key hush\n\tlist addresses '10.0.0.1/24'\n\
-         config wireguard_wg0\n\toption preshared_key \"hush\"\n\toption  'pincode' 'hush'\n",
+         config wireguard_wg0\n\toption preshared_key \"hush\"\n\toption  'pincode' 'hush'\n\
+         config x\n\toption password2 hush\n\toption token_secret 'hush'\n\toption note 'two\nlines, hush'\n\
+         \toption metric 5; option psk hush # hush\n\toption a\\\nb hush\n\toption type \"it's\"\n",
+    );
+    folder.write(
+        "config/firewall",
+        "config redirect\n\toption src 'wan'\n\toption src_ip '203.0.113.9'\n\toption src_dport '22'\n",
     );
     folder.write("config/dhcp", "config host\n\toption name 'key to the house'\n\toption ip '192.168.1.9'\n");
     let script = source("openwrt/files/etc/init.d/postern");
@@ -163,17 +169,22 @@ fn the_daemon_is_handed_what_uci_says_without_its_secrets_and_anew_when_it_is_sa
     );
     assert!(!said.contains("hush") && !said.contains("'me'"), "a secret is handed over:\n{said}");
     for kept in [
-        "option proto 'pppoe'",
-        "list addresses",
-        "key to the house",
-        "config wireguard_wg0",
+        "'option' 'proto' 'pppoe'",
+        "'list' 'addresses' 'hidden'",
+        "'option' 'name' 'key to the house'",
+        "'config' 'wireguard_wg0'",
+        "'option' 'metric' '5'; 'option' 'psk' 'hidden'\n",
+        "'option' 'type' 'it'\\''s'",
+        // What narrows a forward is seen to be there: else it would be open to more.
+        "'option' 'src_ip' 'hidden'",
+        "'option' 'src_dport' '22'",
         "drwxr-x---",
         "-rw-r-----",
     ] {
         assert!(said.contains(kept), "{kept}:\n{said}");
     }
     let groups = said.lines().filter(|line| line.starts_with("chown root:postern "));
-    assert_eq!(groups.count(), 6, "root's, for the daemon's group to read:\n{said}");
+    assert_eq!(groups.count(), 8, "root's, for the daemon's group to read:\n{said}");
     for name in ["network", "firewall", "dhcp"] {
         let wanted = format!("trigger config.change {name} /etc/init.d/postern hand_over");
         assert!(said.lines().any(|line| line == wanted), "{wanted}:\n{said}");

@@ -63,7 +63,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             state.attempts = vec![fake::attempt("passthrough.pptp.enabled", "PPTP", true)];
         }
         if says("trial") {
-            state.trial = Some(Trial { revision: 4, age_ms: 3000, seconds_left: 87, https: false });
+            state.trial = Some(Trial {
+                revision: 4,
+                age_ms: 3000,
+                seconds_left: 87,
+                https: false,
+                ports: vec![80],
+                waits: None,
+            });
             if let Some(newest) = state.history.first_mut() {
                 newest.state = RevisionState::Applied;
             }

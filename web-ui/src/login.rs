@@ -101,6 +101,9 @@ pub struct Admin {
     session: Session,
     login: Login,
     source: IpAddr,
+    /// By a listener of the daemon's, and its port.
+    handed_over: bool,
+    port: u16,
     /// What is true now.
     pub status: Arc<Status>,
 }
@@ -153,9 +156,18 @@ impl Admin {
             token: self.login.token.clone(),
             flash,
             trial: self.status.trial.clone(),
+            elsewhere: self.elsewhere(),
             error: false,
             companion: self.status.role == postern::settings::Role::Companion,
         }
+    }
+
+    /// Where the page must be opened to show that settings on trial lock nobody out: not where this request came.
+    fn elsewhere(&self) -> Option<u16> {
+        let trial = self.status.trial.as_ref()?;
+        (self.handed_over && !trial.ports.contains(&self.port))
+            .then(|| trial.ports.first().copied())
+            .flatten()
     }
 
     /// Says this on the next page.
@@ -259,19 +271,25 @@ async fn admin(app: &App, session: &Session, login: Login, parts: &Parts) -> Res
         ask(&*app.daemon, &login, source, true, Ask::Confirm { revision }).await?;
         status.trial = None;
     }
+    let peer = parts.extensions.get::<Peer>();
     Ok(Admin {
         daemon: app.daemon.clone(),
         session: session.clone(),
         login,
         source,
+        handed_over: peer.is_some_and(|peer| peer.handed_over),
+        port: peer.map_or(0, |peer| peer.port),
         status: Arc::new(*status),
     })
 }
 
 /// The owner has reached us, by a listener of the daemon's, on a connection made after the new settings came into
-/// force, and by HTTPS if they want that: they did not lock him out.
+/// force, where they put the page and by HTTPS if they want that: they did not lock him out. A page may be open on trial where it was
+/// before, too, and another firewall may close where it is going.
 fn proves_the_new_path(trial: &Trial, peer: &Peer) -> bool {
     peer.handed_over
+        && trial.waits.is_none()
         && peer.secure == trial.https
+        && trial.ports.contains(&peer.port)
         && peer.since.elapsed().as_millis() < u128::from(trial.age_ms)
 }

@@ -40,6 +40,8 @@ pub struct Peer {
     pub handed_over: bool,
     /// By HTTPS.
     pub secure: bool,
+    /// Our port.
+    pub port: u16,
 }
 
 /// How much one visitor, and all of them, may hold.
@@ -86,7 +88,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let (stopping, stopped) = watch::channel(());
-    let host = Host { app, limits, handed_over, tls: None, places: Places::default(), stopped };
+    let host = Host { app, limits, handed_over, tls: None, port: 0, places: Places::default(), stopped };
     let mut accepting = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
@@ -105,7 +107,7 @@ pub async fn serve(
                     match adopt(listener) {
                         Ok((listener, port)) => {
                             let tls = tls.clone().filter(|_| secure.contains(&port));
-                            accepting.spawn(accept(listener, Host { tls, ..host.clone() }));
+                            accepting.spawn(accept(listener, Host { tls, port, ..host.clone() }));
                         }
                         Err(e) => log::warning(&format!("a listener could not be used: {e}")),
                     }
@@ -136,6 +138,8 @@ struct Host {
     handed_over: bool,
     /// None: plain HTTP.
     tls: Option<TlsAcceptor>,
+    /// The listener's.
+    port: u16,
     places: Places,
     stopped: watch::Receiver<()>,
 }
@@ -192,8 +196,8 @@ async fn converse<S>(stream: S, address: SocketAddr, host: Host, place: Place, a
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let Host { app, limits, handed_over, tls, mut stopped, .. } = host;
-    let peer = Peer { address, since: Instant::now(), handed_over, secure: tls.is_some() };
+    let Host { app, limits, handed_over, tls, port, mut stopped, .. } = host;
+    let peer = Peer { address, since: Instant::now(), handed_over, secure: tls.is_some(), port };
     let busy = place.busy();
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let working = busy.work();

@@ -22,6 +22,8 @@ pub struct Chrome {
     pub flash: Option<String>,
     /// Settings on trial.
     pub trial: Option<Trial>,
+    /// The port to open the page at for them to be kept; none: it is this one.
+    pub elsewhere: Option<u16>,
     /// The form was refused; the title says so.
     pub error: bool,
     /// Another firewall is there.

@@ -288,6 +288,10 @@ impl<K: Kernel> Appliance<K> {
         let closed = closed();
         self.kernel.configure(network.unwrap_or(&closed), Load::Commit).await?;
         self.kernel.serve(&services::Services::default(), Load::Commit).await?;
+        if network.is_some() {
+            // What was there before a router is there again.
+            self.forget_noted().await;
+        }
         self.commit(&self.at_rest()).await
     }
 
@@ -325,6 +329,9 @@ impl<K: Kernel> Appliance<K> {
         }
         if let Some(network) = network {
             self.kernel.configure(network, Load::Commit).await?;
+            if role.is_some_and(|role| role != Role::Router) {
+                self.forget_noted().await;
+            }
         }
         // What kept them from starting may keep them from starting again: no reason to leave the home without internet.
         if let Some(from) = step.from

@@ -19,6 +19,7 @@ use crate::ruleset::{self, Capabilities, Helper};
 use crate::services::InternetLease;
 use crate::settings::access::IN_PLACE;
 use crate::settings::internet::Mode;
+use crate::settings::names::InterfaceAddress;
 use crate::settings::{Role, Settings, keys};
 use crate::{file, log};
 
@@ -28,8 +29,12 @@ const NOTED: &str = "kernel-before.json";
 const LARGEST: u64 = 64 << 10;
 /// What is forwarded beside another firewall goes on: taken away, every call would end.
 const FORWARDING: [&str; 2] = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
-/// So long a router that asks for its address by DHCP keeps the one the box had, in seconds: longer than a trial.
+/// So long a router that asks for its address by DHCP keeps the one the box had, in seconds: longer than a trial, which no page that is
+/// opened ends well before the provider has answered ([`KEPT_ONLY`]).
 const KEPT: u32 = 120;
+/// Said while the address is such a one.
+pub(super) const KEPT_ONLY: &str = "The provider\u{2019}s DHCP server has not answered yet: the internet address is the one that this box had before, and is \
+                                    gone soon unless it is lent.";
 
 /// Values by path below `/proc/sys`, as they were before ours in one boot of the kernel.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -143,6 +148,10 @@ impl<K: Kernel> Appliance<K> {
             // Inspection is off for a while only, and nobody would switch it on again.
             let ours = inspecting.is_some() || of(&routers).is_some_and(|ours| ours == now.trim());
             let before = noted.get(path).cloned().or(inspecting).filter(|_| ours);
+            // Forwarding stays, and with it the kernel takes no router advertisements at 1 (ip-sysctl.rst, `accept_ra`).
+            let began_to_forward = noted.get(FORWARDING[1]).is_some_and(|before| before == "0");
+            let advertised = path.ends_with("/accept_ra") && began_to_forward;
+            let before = before.map(|value| if advertised && value == "1" { "2".to_owned() } else { value });
             let base = before.unwrap_or_else(|| now.to_owned());
             of(&least.sysctls).map_or(base.clone(), |least| higher(base, least))
         };
@@ -181,7 +190,7 @@ impl<K: Kernel> Appliance<K> {
     }
 
     /// It is in the kernel again: whoever changes it now is somebody else.
-    async fn forget_noted(&self) {
+    pub(super) async fn forget_noted(&self) {
         if let Some(path) = self.noted_path() {
             // Not there, as a rule.
             let _ = spawn_blocking(move || std::fs::remove_file(path)).await;
@@ -200,11 +209,15 @@ impl<K: Kernel> Appliance<K> {
             return;
         };
         let link = before.links.iter().find(|link| link.name == device);
-        let Some(address) = link.and_then(|link| link.addresses.first().copied()) else { return };
         let route = before.default_route.as_ref().and_then(Option::as_ref);
+        let route = route.filter(|route| route.device == device);
+        let addresses = link.map(|link| link.addresses.as_slice()).unwrap_or_default();
+        // Of several the one whose network holds the gateway: the others are the owner's own.
+        let holds = |one: &&InterfaceAddress| route.is_some_and(|route| one.contains(route.gateway));
+        let Some(address) = addresses.iter().find(holds).or(addresses.first()).copied() else { return };
         let now = self.kernel.served(&self.services(from)).now;
         let lease = InternetLease {
-            gateway: route.filter(|route| route.device == device).map(|route| route.gateway),
+            gateway: route.map(|route| route.gateway),
             device,
             address,
             dns: Vec::new(),
@@ -213,6 +226,7 @@ impl<K: Kernel> Appliance<K> {
             since: now,
             first: now,
             boot: self.options.boot.clone(),
+            kept: true,
         };
         if lease.clash(to).is_some() {
             return;

@@ -64,6 +64,18 @@ type Key = (Vpn, Defeat, Ipv4Addr, Ipv4Addr);
 /// Who drops what, as far as it was traced, and when.
 pub(super) type Named = BTreeMap<Key, (Instant, Option<Dropper>)>;
 
+/// The rules of others, as they were listed last.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    /// The kernel's count of all changes then.
+    generation: Option<u32>,
+    /// What tells them from others; none: not listed yet.
+    theirs: Option<u64>,
+    others: Arc<Others>,
+    /// They have changed, and [`Appliance::watch_defeats`] has not done yet what follows from that.
+    changed: bool,
+}
+
 impl<K: Kernel> Appliance<K> {
     /// Names the rules that drop what passes here, for ever.
     pub async fn watch_defeats(&self) {
@@ -75,9 +87,9 @@ impl<K: Kernel> Appliance<K> {
                 continue;
             }
             let Ok(seen) = self.kernel.observe(&[]).await else { continue };
-            let changed = self.list_others(seen.generation).await;
+            self.list_others(seen.generation).await;
             let Ok(keys) = self.defeated_now().await else { continue };
-            if changed {
+            if std::mem::take(&mut self.listed().changed) {
                 self.begin_anew(&settings, &keys).await;
             }
             let now = Instant::now();
@@ -96,23 +108,24 @@ impl<K: Kernel> Appliance<K> {
         }
     }
 
-    /// Reads the rules of others, if any have changed by this `generation` of them. True: they have.
-    pub(super) async fn list_others(&self, generation: Option<u32>) -> bool {
-        let known = self.others.lock().unwrap_or_else(PoisonError::into_inner).0;
-        if generation.is_some() && known == generation {
-            return false;
+    /// Reads the rules of others, if any rules have changed by this `generation` of the kernel's, which counts ours too.
+    pub(super) async fn list_others(&self, generation: Option<u32>) {
+        if generation.is_some() && self.listed().generation == generation {
+            return;
         }
         match self.kernel.listing().await {
             Ok(text) => {
-                let read = (generation, Arc::new(Others::read(&text)));
-                *self.others.lock().unwrap_or_else(PoisonError::into_inner) = read;
-                true
+                let (theirs, others) = (Some(others::theirs(&text)), Arc::new(Others::read(&text)));
+                let mut listed = self.listed();
+                let changed = listed.changed || listed.theirs != theirs;
+                *listed = Listed { generation, theirs, others, changed };
             }
-            Err(error) => {
-                log::incident(&error);
-                false
-            }
+            Err(error) => drop(log::incident(&error)),
         }
+    }
+
+    fn listed(&self) -> std::sync::MutexGuard<'_, Listed> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who may masquerade has other rules now. The kernel asks them once for each conversation, and what goes on trying from one port
@@ -139,7 +152,7 @@ impl<K: Kernel> Appliance<K> {
 
     /// The rules of others, as they were listed last.
     pub(super) fn others(&self) -> Arc<Others> {
-        self.others.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+        self.listed().others.clone()
     }
 
     /// Traces the next of these packets.

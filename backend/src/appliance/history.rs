@@ -94,12 +94,15 @@ impl<K: Kernel> Appliance<K> {
         if !wrong.is_empty() {
             return Err(Refusal::invalid(wrong));
         }
+        // A document says every key, and not which of them its owner chose.
+        let told = self.taking_the_role(&state, &[], &mut wanted).await?;
         if dry {
             return Ok(Imported::Would(differences(&state.settings, &wanted)));
         }
         state.refuse_now()?;
         state.refuse_stale(base)?;
-        self.replace(&mut state, wanted, comment, author).await.map(Imported::Done)
+        let said = self.replace(&mut state, wanted, comment, author).await?;
+        Ok(Imported::Done([vec![said], told].concat().join(" ")))
     }
 
     /// The documents before and after a kept revision among the newest [`UNDOABLE`].

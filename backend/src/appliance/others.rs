@@ -2,8 +2,9 @@
 //! owner where to look, and what does not work beside them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::trace::{Dropper, tidy};
+use super::trace::{Dropper, can_be_named, shown, tidy, unquoted};
 use crate::ruleset::Vpn;
 use crate::settings::Settings;
 
@@ -36,11 +37,12 @@ impl Others {
         let mut objects: BTreeMap<(&str, &str), &str> = BTreeMap::new();
         // IKE that an earlier rule of the chain has let through does not come to the rule with the flow table.
         let mut spared = false;
-        for line in listing.lines() {
+        let whole = unquoted(listing);
+        for line in whole.as_deref().unwrap_or(listing).lines() {
             if let Some(name) = line.strip_prefix("table ").and_then(|rest| rest.strip_suffix(" {")) {
                 table = name;
                 if name != OURS {
-                    others.tables.insert(name.to_owned());
+                    others.tables.insert(shown(name));
                 }
             } else if let Some(name) = line.strip_prefix("\tchain ").and_then(|rest| rest.strip_suffix(" {"))
             {
@@ -57,6 +59,7 @@ impl Others {
             } else if line.starts_with("\t\ttype nat hook postrouting")
                 && table != OURS
                 && !table.starts_with("ip6")
+                && can_be_named(table, chain)
             {
                 others.srcnat.get_or_insert_with(|| (table.to_owned(), chain.to_owned()));
             } else if table != OURS && line.starts_with("\t\t") {
@@ -70,9 +73,9 @@ impl Others {
 
     fn rule(&mut self, table: &str, chain: &str, rule: &str, attached: Option<&str>, spared: &mut bool) {
         let named = || Dropper::Rule {
-            table: table.to_owned(),
-            entry: chain.to_owned(),
-            chain: chain.to_owned(),
+            table: shown(table),
+            entry: shown(chain),
+            chain: shown(chain),
             rule: tidy(rule),
         };
         if keeps_from_conntrack(rule) {
@@ -87,11 +90,8 @@ impl Others {
             if !*spared && meets(what, &ike) {
                 self.offloads.push(named());
             }
-        } else if what.contains("dport")
-            && meets(what, &ike)
-            && [" accept", " return"].iter().any(|end| what.ends_with(end))
-        {
-            *spared = true;
+        } else {
+            *spared |= spares_ike(what);
         }
     }
 
@@ -108,6 +108,22 @@ impl Others {
     }
 }
 
+/// What tells the rules of others, as `nft --stateless list ruleset` prints them, from other ones: without our table, and without
+/// elements that time alone changes.
+pub(super) fn theirs(listing: &str) -> u64 {
+    let whole = unquoted(listing);
+    let (mut ours, mut hasher) = (false, DefaultHasher::new());
+    for line in whole.as_deref().unwrap_or(listing).lines() {
+        if let Some(table) = line.strip_prefix("table ") {
+            ours = table.strip_suffix(" {") == Some(OURS);
+        }
+        if !ours && !line.contains(" expires ") {
+            line.hash(&mut hasher);
+        }
+    }
+    hasher.finish()
+}
+
 const OURS: &str = "inet postern";
 /// Chains of iptables, which nobody else writes in capitals.
 const IPTABLES: [&str; 3] = ["FORWARD", "PREROUTING", "POSTROUTING"];
@@ -120,6 +136,45 @@ pub(super) fn keeps_from_conntrack(rule: &str) -> bool {
 /// The helper object that a rule attaches.
 fn helper(rule: &str) -> Option<&str> {
     rule.split("ct helper set \"").nth(1)?.split('"').next()
+}
+
+/// No known IKE comes past this rule, for sure: it looks at nothing but protocol, ports and state, and lets it through.
+fn spares_ike(rule: &str) -> bool {
+    const WORDS: [&str; 4] = ["udp sport ", "udp dport ", "meta l4proto ", "ct state "];
+    let Some(mut rest) = ["accept", "return"].iter().find_map(|end| rule.trim_end().strip_suffix(end)) else {
+        return false;
+    };
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix("counter ") {
+            rest = match after.strip_prefix("packets ") {
+                Some(counted) => counted.splitn(4, ' ').nth(3).unwrap_or_default(),
+                None => after,
+            };
+            continue;
+        }
+        let Some(key) = WORDS.into_iter().find(|key| rest.starts_with(key)) else { return false };
+        let value = &rest[key.len()..];
+        let parted = match value.strip_prefix("{ ") {
+            Some(set) => set.split_once(" } "),
+            None => value.split_once(' '),
+        };
+        let Some((value, after)) = parted else { return false };
+        let number = |text: &str| text.parse::<u16>().ok();
+        let covers = |one: &str| match key {
+            "meta l4proto " => one == "udp" || one == "17",
+            "ct state " => one == "established",
+            _ => {
+                let (from, to) = one.split_once('-').unwrap_or((one, one));
+                number(from).zip(number(to)).is_some_and(|(from, to)| (from..=to).contains(&500))
+            }
+        };
+        // A negation (`!= 53`) is none of these either.
+        if !value.split(',').any(|one| covers(one.trim())) {
+            return false;
+        }
+        rest = after;
+    }
+    true
 }
 
 /// Those of `rules` that could be about packets of this protocol.
@@ -253,6 +308,18 @@ mod tests {
     }
 
     #[test]
+    fn our_own_table_and_the_time_left_of_an_element_are_no_change_of_theirs() {
+        let with = |ours: &str, left: &str, rule: &str| {
+            theirs(&format!(
+                "table inet postern {{\n\tchain x {{\n\t\t{ours}\n\t}}\n}}\ntable ip nat {{\n\tset s {{\n\t\telements = {{ 192.0.2.1 \
+                 timeout 1m expires {left} }}\n\t}}\n\tchain y {{\n\t\t{rule}\n\t}}\n}}\n"
+            ))
+        };
+        assert_eq!(with("accept", "1s", "masquerade"), with("drop", "2s", "masquerade"));
+        assert_ne!(with("accept", "1s", "masquerade"), with("accept", "1s", "accept"));
+    }
+
+    #[test]
     fn a_flow_table_is_told_where_it_takes_ike() {
         let with = |rules: &str| {
             let text = format!("table inet mine {{\n\tchain forward {{\n{rules}\t}}\n}}\n");
@@ -265,6 +332,10 @@ mod tests {
             "\t\tudp dport 500 flow add @ft\n",
             "\t\tudp dport != 53 flow add @ft\n",
             "\t\tudp dport 53 accept\n\t\tmeta l4proto udp flow add @ft\n",
+            "\t\tip saddr 192.168.1.9 udp dport 500 accept\n\t\tmeta l4proto udp flow add @ft\n",
+            "\t\tudp dport 500 ct state new accept\n\t\tmeta l4proto udp flow add @ft\n",
+            "\t\tudp dport 500 limit rate 5/second accept\n\t\tmeta l4proto udp flow add @ft\n",
+            "\t\tlog prefix \"a\n\t\tudp dport 500 accept\n\" drop\n\t\tmeta l4proto udp flow add @ft\n",
         ] {
             assert!(with(taken), "{taken}");
         }
@@ -274,6 +345,7 @@ mod tests {
             "\t\tip protocol tcp flow add @ft\n",
             "\t\tudp dport { 443, 4500-4600 } flow add @ft\n",
             "\t\tudp sport 500 udp dport 500 ct state established accept\n\t\tmeta l4proto { tcp, udp } flow add @ft\n",
+            "\t\tmeta l4proto { tcp, udp } udp dport 400-600 counter packets 1 bytes 2 return\n\t\tmeta l4proto udp flow add @ft\n",
             "\t\tudp dport 500 accept comment \"flow add @x\"\n",
         ] {
             assert!(!with(spared), "{spared}");

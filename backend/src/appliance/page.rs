@@ -33,6 +33,9 @@ impl<K: Kernel> Appliance<K> {
     /// Publishes the settings in force, and where the admin page shall listen.
     pub(super) async fn publish(&self, state: &State) {
         self.in_force.send_replace((state.revision, state.settings.clone()));
+        if state.settings.role != Role::Unset && state.trial.is_none() {
+            self.forget_taken_ports();
+        }
         if state.settings.role == Role::Router {
             // At the address that is set, whatever the ports have.
             return self.publish_addresses(state, &[]);
@@ -86,6 +89,28 @@ impl<K: Kernel> Appliance<K> {
         {
             log::warning(&format!("that another program has the web ports could not be noted: {error}"));
         }
+    }
+
+    /// The page has ports of its own from now on, and whether they are taken is seen where it listens.
+    fn forget_taken_ports(&self) {
+        if let Some(path) = self.taken().filter(|path| path.exists())
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            log::warning(&format!("the note that another program has the web ports stays: {error}"));
+        }
+    }
+
+    /// What the owner should know of it, in words.
+    pub(super) fn taken_notice(&self, settings: &Settings) -> Option<String> {
+        let port = settings.access.port.number();
+        let (_, instead) = IN_PLACE.iter().find(|(of, _)| *of == port)?;
+        let applies = settings.role == Role::Unset && self.taken().is_some_and(|path| path.exists());
+        applies.then(|| {
+            format!(
+                "Another program on this box had port {port} or 443: until this box has a role the admin page leaves them to it, and is at \
+                 port {instead}."
+            )
+        })
     }
 
     fn taken(&self) -> Option<PathBuf> {

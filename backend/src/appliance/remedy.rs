@@ -2,7 +2,7 @@
 //! each), and how to keep it.
 
 use super::others::Others;
-use super::trace::Dropper;
+use super::trace::{Dropper, can_be_named};
 use crate::ruleset::{Defeat, Vpn};
 use crate::settings::Settings;
 
@@ -74,10 +74,25 @@ pub(super) fn remedy(
         pptp: settings.passthrough.pptp.ports.to_string(),
         l2tp: settings.passthrough.l2tp.ports.to_string(),
     };
+    if !dropper.is_none_or(named) {
+        return Remedy::words(
+            "Take that rule out, or let it except VPN protocols: its table or chain has a name that cannot be written into a command.",
+        );
+    }
     match how {
         Defeat::Plain => plain(&words, others),
         Defeat::Untracked | Defeat::Helped => around(vpn, how, dropper, &words),
         Defeat::LostOut | Defeat::LostIn => let_through(vpn, how, dropper, &words),
+    }
+}
+
+/// Its names may stand in a command.
+fn named(dropper: &Dropper) -> bool {
+    match dropper {
+        Dropper::Rule { table, entry, chain, .. } => can_be_named(table, entry) && can_be_named(table, chain),
+        Dropper::Policy { table, chain } => can_be_named(table, chain),
+        Dropper::AnyOf { rules } => rules.iter().all(named),
+        Dropper::Hidden => true,
     }
 }
 
@@ -125,24 +140,32 @@ fn plain(words: &Words, others: &Others) -> Remedy {
 
 /// The rule is passed by before it is met.
 fn around(vpn: Vpn, how: Defeat, dropper: Option<&Dropper>, words: &Words) -> Remedy {
-    let Words { pptp, l2tp, .. } = words;
-    let list = |ports: &str| ports.replace(' ', "");
-    let (nft, ports, number): (Vec<String>, Option<(&str, String)>, Option<u8>) = match (how, vpn) {
-        (Defeat::Helped, _) => (vec![format!("tcp dport {{ {pptp} }}")], Some(("tcp", list(pptp))), None),
-        (_, Vpn::Pptp) => (both("tcp", pptp, Some(47)), Some(("tcp", list(pptp))), Some(47)),
-        (_, Vpn::L2tp) => (both("udp", l2tp, None), Some(("udp", list(l2tp))), None),
-        (_, Vpn::Ipsec) => {
-            (both("udp", "500, 4500", Some(50)), Some(("udp", "500,4500".to_owned())), Some(50))
-        }
+    let Words { lan, wan, pptp, l2tp, .. } = words;
+    let (protocol, ports, number) = match (how, vpn) {
+        (Defeat::Helped, _) => ("tcp", pptp.as_str(), None),
+        (_, Vpn::Pptp) => ("tcp", pptp.as_str(), Some(47)),
+        (_, Vpn::L2tp) => ("udp", l2tp.as_str(), None),
+        (_, Vpn::Ipsec) => ("udp", "500, 4500", Some(50)),
     };
+    // Where it comes in: before routing nobody knows where a packet will leave.
+    let ways = [(lan, "dport"), (wan, "sport")];
+    let ways = if how == Defeat::Helped { &ways[..1] } else { &ways[..] };
+    let nft: Vec<String> = ways
+        .iter()
+        .map(|(from, way)| format!("iifname \"{from}\" {protocol} {way} {{ {ports} }}"))
+        .chain(number.into_iter().flat_map(|number| {
+            ways.iter().map(move |(from, _)| format!("iifname \"{from}\" meta l4proto {number}"))
+        }))
+        .collect();
+    let listed = ports.replace(' ', "");
     let iptables = |program: &str| -> Vec<String> {
-        let mut all = Vec::new();
-        if let Some((protocol, ports)) = &ports {
-            let ways: &[&str] = if how == Defeat::Helped { &["dports"] } else { &["dports", "sports"] };
-            all.extend(ways.iter().map(|way| format!("-p {protocol} -m multiport --{way} {ports}")));
-        }
-        all.extend(number.map(|number| format!("-p {number}")));
-        all.iter().map(|one| format!("{program} -t raw -I PREROUTING {one} -j RETURN")).collect()
+        let of_ports =
+            ways.iter().map(|(from, way)| format!("-i {from} -p {protocol} -m multiport --{way}s {listed}"));
+        let without = number
+            .into_iter()
+            .flat_map(|number| ways.iter().map(move |(from, _)| format!("-i {from} -p {number}")));
+        let all = of_ports.chain(without);
+        all.map(|one| format!("{program} -t raw -I PREROUTING {one} -j RETURN")).collect()
     };
     let mut commands = Vec::new();
     let rules = match dropper {
@@ -179,12 +202,6 @@ fn around(vpn: Vpn, how: Defeat, dropper: Option<&Dropper>, words: &Words) -> Re
         _ => "To keep it, write it where that rule comes from.",
     };
     Remedy::run("Let VPN packets by before that rule", commands, after)
-}
-
-/// To the server and back from it, as nft writes it.
-fn both(protocol: &str, ports: &str, number: Option<u8>) -> Vec<String> {
-    let ways = ["dport", "sport"].map(|way| format!("{protocol} {way} {{ {ports} }}"));
-    ways.into_iter().chain(number.map(|number| format!("meta l4proto {number}"))).collect()
 }
 
 fn let_through(vpn: Vpn, how: Defeat, dropper: Option<&Dropper>, words: &Words) -> Remedy {
@@ -289,23 +306,30 @@ fn ways(vpn: Vpn, how: Defeat, words: &Words) -> Vec<Way<'_>> {
             ),
         ]
     };
-    let handed_over =
-        |nft: &str| back(format!("{nft} ct status dnat"), "-m conntrack --ctstate DNAT".to_owned());
+    let handed_over = |number: u8| {
+        back(
+            format!("meta l4proto {number} ct status dnat"),
+            format!("-p {number} -m conntrack --ctstate DNAT"),
+        )
+    };
     match (vpn, how) {
         (Vpn::Pptp, Defeat::LostOut) => std::iter::once(ports("tcp", pptp)).chain(without(47)).collect(),
         (Vpn::Pptp, _) => without(47).into(),
         (Vpn::L2tp, Defeat::LostOut) => vec![ports("udp", l2tp)],
-        (Vpn::L2tp, _) => vec![handed_over("meta l4proto udp")],
+        (Vpn::L2tp, _) => vec![handed_over(17)],
         (Vpn::Ipsec, Defeat::LostOut) => {
             std::iter::once(ports("udp", "500, 4500")).chain(without(50)).collect()
         }
-        (Vpn::Ipsec, _) => vec![handed_over("meta l4proto { 17, 50 }")],
+        (Vpn::Ipsec, _) => vec![handed_over(17), handed_over(50)],
     }
 }
 
-/// What tells the zone of a port, inside a command.
+/// What tells the zone of a port, inside a command. One that is in no zone by name is in the default zone, and firewall-cmd says
+/// “no zone” of it.
 fn zone_of(device: &str) -> String {
-    format!("$(firewall-cmd --get-zone-of-interface={device})")
+    format!(
+        "$(firewall-cmd --get-zone-of-interface={device} 2>/dev/null | grep -v ' ' || firewall-cmd --get-default-zone)"
+    )
 }
 
 fn ports_of(protocol: &str, ports: &str) -> String {
@@ -315,8 +339,10 @@ fn ports_of(protocol: &str, ports: &str) -> String {
 
 /// What a flow table of theirs costs, and what to add there.
 pub(super) fn flow_table(rule: &Dropper) -> Option<String> {
+    let writable = named(rule);
     let Dropper::Rule { table, chain, rule, .. } = rule else { return None };
     let what = match table.as_str() {
+        _ if !writable => "Let that rule except UDP from port 500 to 500".to_owned(),
         // Nothing comes before that rule there: fw4 writes it first (`ruleset.uc`).
         "inet fw4" => "On OpenWrt switch flow offloading off (\u{201c}option flow_offloading 0\u{201d} in the section defaults of \
                        /etc/config/firewall, then fw4 reload)"

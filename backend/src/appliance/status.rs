@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::attempts::{Attempt, attempts};
+use super::beside::KEPT_ONLY;
 use super::defeats::Defeated;
 use super::devices;
 use super::flows::lan_link;
@@ -93,6 +94,10 @@ pub struct Trial {
     pub seconds_left: u32,
     /// The page is by HTTPS in them: only who has come by it shows that the owner is not locked out.
     pub https: bool,
+    /// Where the page is in them: only who has come by one of these ports shows that.
+    pub ports: Vec<u16>,
+    /// What the page that is opened cannot show, so that it keeps nothing by itself; in words.
+    pub waits: Option<String>,
 }
 
 /// Our table in the kernel.
@@ -250,6 +255,7 @@ impl<K: Kernel> Appliance<K> {
         let mut notices: Vec<String> = told.into_iter().collect();
         notices.extend(truth.notices());
         notices.extend(internet::notices(&internet_state));
+        notices.extend(self.taken_notice(&state.settings));
         notices.extend(self.resets().notice(std::time::Instant::now()));
         notices.extend(devices::notice(&served.dnsmasq));
         let clock = Clock::read(&state.settings.system.timezone);
@@ -267,6 +273,8 @@ impl<K: Kernel> Appliance<K> {
                 age_ms: trial.since.elapsed().as_millis() as u64,
                 seconds_left: trial_time.saturating_sub(trial.since.elapsed()).as_secs() as u32,
                 https: state.settings.access.https,
+                ports: trial.proving_ports(&state.settings),
+                waits: self.lease().filter(|lease| lease.kept).map(|_| KEPT_ONLY.to_owned()),
             }),
             passthrough: truth.protocols(),
             helpers: truth.helpers(),

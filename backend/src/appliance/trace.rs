@@ -47,8 +47,39 @@ impl Dropper {
     }
 }
 
-/// A rule without what it has counted.
+/// What others have written, as a page or a terminal may show it: without control characters, and without those that turn the order
+/// of what is read (Unicode's bidirectional controls).
+pub(super) fn shown(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || turns(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// nft writes a comment or a log prefix with the line breaks in it, and has no escapes: a line that stands between quotes is none. The
+/// same text, with each such break shown ([`shown`]); none: a quote is left open, and which lines are quoted is not known.
+pub(super) fn unquoted(text: &str) -> Option<String> {
+    let mut quoted = false;
+    let breaks = |c: char| {
+        quoted ^= c == '"';
+        if quoted && c == '\n' { '\u{fffd}' } else { c }
+    };
+    let text: String = text.chars().map(breaks).collect();
+    (!quoted).then_some(text)
+}
+
+/// A table (with its family) and a chain may stand in a command for root: nft's own names can, and nothing else does. The kernel takes
+/// any bytes.
+pub(super) fn can_be_named(table: &str, chain: &str) -> bool {
+    let plain = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+    };
+    let family = |family: &str| ["ip", "ip6", "inet", "arp", "bridge", "netdev"].contains(&family);
+    table.split_once(' ').is_some_and(|(of, name)| family(of) && plain(name)) && plain(chain)
+}
+
+/// A rule without what it has counted, as it may be shown.
 pub(super) fn tidy(rule: &str) -> String {
+    let rule = shown(rule);
     let mut words = rule.split(' ').peekable();
     let mut all: Vec<&str> = Vec::new();
     while let Some(word) = words.next() {
@@ -79,8 +110,9 @@ struct Way {
 /// Who dropped the packets of this trace, if they were dropped; the last one counts. A packet whose trace ends without a word
 /// was dropped by what nft does not show: `ended` says that nothing more can come.
 pub fn dropper(trace: &str, ended: bool) -> Option<Dropper> {
+    let whole = unquoted(trace);
     let mut ways: BTreeMap<&str, Way> = BTreeMap::new();
-    for line in trace.lines() {
+    for line in whole.as_deref().unwrap_or(trace).lines() {
         let Some((id, what)) = line.strip_prefix("trace id ").and_then(|rest| rest.split_once(' ')) else {
             continue;
         };
@@ -106,17 +138,18 @@ impl Way {
         else {
             return;
         };
-        let (table, rest) = (format!("{family} {name}"), words.next().unwrap_or_default());
+        let (table, chain) = (shown(&format!("{family} {name}")), shown(chain));
+        let rest = words.next().unwrap_or_default();
         if kind == "packet:" || self.entry.0 != table {
-            self.entry = (table.clone(), chain.to_owned());
+            self.entry = (table.clone(), chain.clone());
         }
         if kind == "rule"
             && let Some(rule) = rest.strip_suffix(" (verdict drop)")
         {
-            let (entry, chain) = (self.entry.1.clone(), chain.to_owned());
+            let entry = self.entry.1.clone();
             self.dropper = Some(Dropper::Rule { table, entry, chain, rule: tidy(rule) });
         } else if kind == "policy" && rest == "drop" {
-            self.dropper = Some(Dropper::Policy { table, chain: chain.to_owned() });
+            self.dropper = Some(Dropper::Policy { table, chain });
         }
     }
 }
@@ -124,7 +157,8 @@ impl Way {
 /// The rules of others that packets of this trace have met, of those that are `wanted`; each once.
 pub fn met(trace: &str, wanted: &dyn Fn(&str) -> bool) -> Vec<Dropper> {
     let mut all = Vec::new();
-    for line in trace.lines() {
+    let whole = unquoted(trace);
+    for line in whole.as_deref().unwrap_or(trace).lines() {
         let what = line
             .strip_prefix("trace id ")
             .and_then(|rest| rest.split_once(' '))
@@ -138,7 +172,7 @@ pub fn met(trace: &str, wanted: &dyn Fn(&str) -> bool) -> Vec<Dropper> {
         };
         let rule = rest.rsplit_once(" (verdict ").map_or(rest, |(rule, _)| rule);
         if wanted(rule) {
-            let (table, chain) = (format!("{family} {name}"), chain.to_owned());
+            let (table, chain) = (shown(&format!("{family} {name}")), shown(chain));
             let one = Dropper::Rule { table, entry: chain.clone(), chain, rule: tidy(rule) };
             if !all.contains(&one) {
                 all.push(one);
@@ -173,6 +207,30 @@ mod tests {
             rule: "reject comment \"!fw4: Reject\"".into(),
         };
         assert_eq!(dropper(&trace, false), Some(named));
+    }
+
+    #[test]
+    fn a_comment_with_line_breaks_forges_no_line_and_no_name_with_a_shells_letters_is_one() {
+        let forged = "trace id 1f inet mine pre rule udp dport 1701 comment \"x\ntrace id 1f ip $(id) pre rule drop (verdict drop)\n\" \
+                      (verdict continue)\n";
+        assert_eq!(dropper(&format!("{BEGIN}{forged}"), false), None);
+        assert_eq!(met(forged, &|rule| rule.ends_with("drop")), []);
+        assert_eq!(unquoted("a \"b\nc\"\nd").as_deref(), Some("a \"b\u{fffd}c\"\nd"));
+        assert_eq!(
+            (unquoted("a \"b\nc"), tidy("x \u{1b}[2J\u{202e}y")),
+            (None, "x \u{fffd}[2J\u{fffd}y".into())
+        );
+        for (table, chain, can) in [
+            ("inet fw4", "forward_lan", true),
+            ("ip filter", "ufw-before-forward", true),
+            ("inet $(id)", "forward", false),
+            ("inet fw4", "a;b", false),
+            ("inet fw4", "--help", false),
+            ("other fw4", "forward", false),
+            ("fw4", "forward", false),
+        ] {
+            assert_eq!(can_be_named(table, chain), can, "{table} {chain}");
+        }
     }
 
     #[test]

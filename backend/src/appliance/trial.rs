@@ -22,6 +22,18 @@ pub(super) struct OnTrial {
     pub(super) before: Network,
 }
 
+impl OnTrial {
+    /// The ports of the page with the settings `now`. Beside another firewall one that is taken where another program has the page's
+    /// is no proof if it was set before: it is open on trial only then (see `page.rs`).
+    pub(super) fn proving_ports(&self, now: &Settings) -> Vec<u16> {
+        let set = |settings: &Settings| [settings.access.port, settings.access.https_port].map(Port::number);
+        let (now_set, before) = (set(now), set(&self.back_to.1));
+        let mut all = now.access.ports();
+        all.retain(|port| now.role != Role::Companion || now_set.contains(port) || !before.contains(port));
+        all
+    }
+}
+
 impl<K: Kernel> Appliance<K> {
     /// Keeps what is on trial. With nothing on trial it is done already.
     pub async fn confirm(&self, revision: Option<i64>, author: Author) -> Result<String, Refusal> {

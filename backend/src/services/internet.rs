@@ -53,6 +53,9 @@ pub struct InternetLease {
     pub first: u64,
     /// Which start of the kernel.
     pub boot: String,
+    /// Nobody has lent it: the box had it before, and asks for it.
+    #[serde(default)]
+    pub kept: bool,
 }
 
 impl InternetLease {
@@ -85,6 +88,7 @@ impl InternetLease {
             since: 0,
             first: 0,
             boot: String::new(),
+            kept: false,
         })
     }
 

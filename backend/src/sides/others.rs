@@ -24,7 +24,9 @@ pub fn others(listing: &str) -> Vec<Other> {
             continue;
         };
         if let Some(owner) = owner(table, &text) {
-            all.entry(owner).or_default().push(table.to_owned());
+            // The kernel takes any letters for a name; a terminal and a page show these.
+            let shown = table.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+            all.entry(owner).or_default().push(shown);
         }
         (table, text) = (name, String::new());
     }

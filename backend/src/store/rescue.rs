@@ -14,6 +14,8 @@ use crate::{file, log};
 
 /// The copy, in the state directory.
 const COPY: &str = "last-good.json";
+/// What it is called once it may not be used: it is of another role than the damaged revision was.
+const OF_ANOTHER_ROLE: &str = "last-good.json.other-role";
 /// A longer one is none of ours.
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -118,12 +120,18 @@ impl Store {
                 } else {
                     "It forwards nothing. Import your settings, or choose the ports anew."
                 };
-                if let Err(error) = remember_loss(dir, beside) {
-                    log::warning(&format!("that the settings are lost cannot be noted: {error}"));
-                }
-                let notice = format!(
-                    "The settings store was damaged, and so was its copy: this box has the factory settings. {now}{kept}"
-                );
+                let found = match remember_loss(dir, beside) {
+                    Ok(true) => {
+                        "The settings store was damaged, and its copy is of another role, which damage must not bring about (it is kept in \
+                         the state directory as last-good.json.other-role)"
+                    }
+                    Ok(false) => "The settings store was damaged, and so was its copy",
+                    Err(error) => {
+                        log::warning(&format!("that the settings are lost cannot be noted: {error}"));
+                        "The settings store was damaged, and its copy cannot be used"
+                    }
+                };
+                let notice = format!("{found}: this box has the factory settings. {now}{kept}");
                 Condition { notice: Some(notice), lost: there, companion: beside }
             }
         };
@@ -299,12 +307,17 @@ fn tell_beside(dir: &Path, beside: bool) -> std::io::Result<()> {
 }
 
 /// Nothing can be read, or nothing that may be used: so it is at every start until there are settings again. A copy is there and
-/// says nothing.
-fn remember_loss(dir: &Path, beside: bool) -> std::io::Result<()> {
-    if !dir.join(COPY).exists() || read(dir).is_some() {
+/// says nothing. True: a good one was there, and is kept under another name.
+fn remember_loss(dir: &Path, beside: bool) -> std::io::Result<bool> {
+    let good = read(dir).is_some();
+    if good {
+        std::fs::rename(dir.join(COPY), dir.join(OF_ANOTHER_ROLE))?;
+    }
+    if !dir.join(COPY).exists() {
         file::replace(&dir.join(COPY), b"lost")?;
     }
-    tell_beside(dir, beside)
+    tell_beside(dir, beside)?;
+    Ok(good)
 }
 
 fn read(dir: &Path) -> Option<Copy> {

@@ -56,6 +56,14 @@ fn choose(owner: &mut Visitor, postern: &Postern, role: &str) {
     let answer = owner.submit(ROLE, &form);
     assert_eq!(answer.status, 303, "{}", answer.body);
     assert!(!postern.json(&["status"])["trial"].is_null(), "{role}: it is on trial");
+    if role == "companion" {
+        // The first time it is still at port 80 as well, and that it is there shows nothing.
+        let again = owner.get(ROLE);
+        let moved = again.body.contains("data-elsewhere=\"8080\"");
+        let status = postern.json(&["status"]);
+        assert_eq!((again.status, status["trial"].is_null()), (200, !moved), "{status}");
+        owner.at_port(8080);
+    }
     assert_eq!(owner.get(ROLE).status, 200);
     let status = postern.json(&["status"]);
     assert!(status["trial"].is_null(), "{role}: the owner reached the page, so it is kept: {status}");

@@ -277,7 +277,9 @@ fn facts(status: &Status) -> Vec<(&'static str, String)> {
     }
     if let Some(lease) = &internet.lease {
         all.push(("Since", format!("{} ago", span(internet.since))));
-        if internet.pppoe.is_none() {
+        if lease.kept {
+            all.push(("Lent", "not yet: the address is the one that this box had before".to_owned()));
+        } else if internet.pppoe.is_none() {
             let left = internet.left.map_or("for ever".to_owned(), |left| format!("for {} more", span(left)));
             all.push(("Lent", left));
         }

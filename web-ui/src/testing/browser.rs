@@ -72,7 +72,7 @@ impl Browser {
             daemon,
             app,
             host: "192.168.1.1".into(),
-            peer: Peer { address, since: Instant::now(), handed_over: true, secure: false },
+            peer: Peer { address, since: Instant::now(), handed_over: true, secure: false, port: 80 },
             cookies: BTreeMap::new(),
             path: String::new(),
             status: StatusCode::OK,

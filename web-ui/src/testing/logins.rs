@@ -146,7 +146,9 @@ async fn on_trial(connected: Duration, handed_over: bool) -> Browser {
 
 async fn on_trial_with(connected: Duration, handed_over: bool, https: bool) -> Browser {
     let mut browser = Browser::logged_in().await;
-    browser.daemon.state().trial = Some(Trial { revision: 7, age_ms: 2000, seconds_left: 88, https });
+    let (ports, waits) = (vec![80], None);
+    browser.daemon.state().trial =
+        Some(Trial { revision: 7, age_ms: 2000, seconds_left: 88, https, ports, waits });
     browser.peer.since = Instant::now() - connected;
     browser.peer.handed_over = handed_over;
     browser.open("/").await;
@@ -174,6 +176,34 @@ async fn reaching_the_page_on_a_new_connection_keeps_settings_on_trial() {
     let browser = on_trial(Duration::from_secs(1), true).await;
     assert_eq!(browser.daemon.state().confirmed, [Some(7)]);
     assert!(!browser.body.contains("on trial"));
+}
+
+/// On trial it is open where it was before, too: another firewall may close where it is going.
+#[tokio::test]
+async fn a_page_where_it_was_before_keeps_nothing_and_says_where_it_is_going() {
+    let mut browser = Browser::logged_in().await;
+    let (ports, waits) = (vec![8080], None);
+    let trial = Trial { revision: 7, age_ms: 2000, seconds_left: 88, https: false, ports, waits };
+    browser.daemon.state().trial = Some(trial);
+    browser.peer.since = Instant::now();
+    browser.open("/").await;
+    assert_eq!(browser.daemon.state().confirmed, []);
+    assert!(browser.body.contains("data-elsewhere=\"8080\""), "{}", browser.body);
+    browser.peer.port = 8080;
+    browser.open("/").await;
+    assert_eq!(browser.daemon.state().confirmed, [Some(7)]);
+}
+
+#[tokio::test]
+async fn a_page_keeps_nothing_by_itself_that_it_cannot_show() {
+    let mut browser = Browser::logged_in().await;
+    let (ports, waits) = (vec![80], Some("Nobody has answered yet.".to_owned()));
+    let trial = Trial { revision: 7, age_ms: 2000, seconds_left: 88, https: false, ports, waits };
+    browser.daemon.state().trial = Some(trial);
+    browser.peer.since = Instant::now();
+    browser.open("/").await;
+    assert_eq!(browser.daemon.state().confirmed, []);
+    assert!(browser.body.contains("Nobody has answered yet."), "{}", browser.body);
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@ use crate::appliance::tests::{Home, ROUTER};
 use crate::appliance::{Author, Folders, Options};
 use crate::kernel::fake::Fake;
 use crate::kernel::{DefaultRoute, Flow, FlowHandle, Link, SeenLink};
-use crate::settings::names::InterfaceAddress;
 use crate::store::Store;
 
 const COMPANION: [(&str, &str); 3] =
@@ -160,6 +159,8 @@ async fn on_trial_and_a_while_longer_the_page_is_where_it_was_too() {
     };
     home.set(&COMPANION).await.unwrap();
     assert_eq!(ports(), [8080, 80]);
+    let trial = home.appliance.status().await.trial.unwrap();
+    assert_eq!(trial.ports, [8080], "that the page is still at 80 shows nothing");
     home.appliance.confirm(None, Author::command_line()).await.unwrap();
     assert_eq!(ports(), [8080, 80]);
     let again = Home::started(home.fake.clone(), home.store.clone()).await;
@@ -176,7 +177,7 @@ async fn a_router_by_dhcp_keeps_the_address_that_the_box_had_until_it_is_lent_on
     let gateway = "198.51.100.1".parse().unwrap();
     let route = Some(DefaultRoute { gateway, device: "wan0".parse().unwrap() });
     home.fake.set_network(Network {
-        links: vec![Link::new("wan0".parse().unwrap(), vec![address])],
+        links: vec![Link::new("wan0".parse().unwrap(), vec!["192.168.100.2/24".parse().unwrap(), address])],
         default_route: Some(route.clone()),
         ..home.fake.network()
     });
@@ -187,6 +188,11 @@ async fn a_router_by_dhcp_keeps_the_address_that_the_box_had_until_it_is_lent_on
     let lease = home.appliance.lease().unwrap();
     assert_eq!((lease.address, lease.gateway, lease.seconds), (address, Some(gateway), KEPT));
     assert!(Duration::from_secs(KEPT.into()) > crate::appliance::TRIAL);
+    let waits = home.appliance.status().await.trial.unwrap().waits.unwrap_or_default();
+    assert!(waits.contains("DHCP server has not answered"), "{waits}");
+    home.fake.set_internet_lease(Some(InternetLease { kept: false, ..lease }));
+    home.appliance.follow_lease(&*home.appliance.state.lock().await).await;
+    assert_eq!(home.appliance.status().await.trial.unwrap().waits, None);
 }
 
 #[tokio::test]
@@ -196,7 +202,7 @@ async fn many_clients_are_not_promised_beside_a_flow_table_that_takes_ike() {
     assert!(home.appliance.status().await.many_clients.in_force);
     let listing = "table inet fw4 {\n\tchain forward {\n\t\tmeta l4proto { tcp, udp } flow add @ft\n\t}\n}\n";
     home.fake.set_listing(listing);
-    assert!(home.appliance.list_others(None).await);
+    home.appliance.list_others(None).await;
     let status = home.appliance.status().await;
     let why = status.many_clients.reason.unwrap_or_default();
     assert!(!status.many_clients.in_force, "{why}");
@@ -223,5 +229,8 @@ async fn another_helper_on_a_call_is_told_with_the_rule_that_attaches_it() {
     let told = home.appliance.status().await.defeats;
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].sentence.contains("tcp dport 1000-2000 ct helper set"), "{told:?}");
-    assert_eq!(told[0].commands, ["nft insert rule inet mine pre 'tcp dport { 1723 } return'"]);
+    assert_eq!(
+        told[0].commands,
+        ["nft insert rule inet mine pre 'iifname \"lan0\" tcp dport { 1723 } return'"]
+    );
 }

@@ -32,7 +32,15 @@ fn each_firewall_is_told_in_its_own_words_and_the_one_of_a_table_is_known_by_its
     }
     assert_eq!(
         told(Vpn::L2tp, Defeat::LostIn, &Dropper::Hidden),
-        ["iptables-legacy -I FORWARD -i eth0 -o eth1 -m conntrack --ctstate DNAT -j ACCEPT"]
+        ["iptables-legacy -I FORWARD -i eth0 -o eth1 -p 17 -m conntrack --ctstate DNAT -j ACCEPT"]
+    );
+    assert_eq!(
+        told(Vpn::Ipsec, Defeat::LostIn, &rule("inet fw4", "forward")),
+        [
+            "nft insert rule inet fw4 forward 'iifname \"eth0\" oifname \"eth1\" meta l4proto 17 ct status dnat accept'",
+            "nft insert rule inet fw4 forward 'iifname \"eth0\" oifname \"eth1\" meta l4proto 50 ct status dnat accept'",
+        ],
+        "nothing but IPsec"
     );
 }
 
@@ -48,14 +56,31 @@ fn every_rule_that_may_be_meant_is_passed_by_once() {
     assert_eq!(
         commands,
         [
-            "iptables -t raw -I PREROUTING -p udp -m multiport --dports 1701 -j RETURN",
-            "iptables -t raw -I PREROUTING -p udp -m multiport --sports 1701 -j RETURN",
-            "nft insert rule inet x raw 'udp dport { 1701 } return'",
-            "nft insert rule inet x raw 'udp sport { 1701 } return'",
-            "iptables-legacy -t raw -I PREROUTING -p udp -m multiport --dports 1701 -j RETURN",
-            "iptables-legacy -t raw -I PREROUTING -p udp -m multiport --sports 1701 -j RETURN",
+            "iptables -t raw -I PREROUTING -i eth1 -p udp -m multiport --dports 1701 -j RETURN",
+            "iptables -t raw -I PREROUTING -i eth0 -p udp -m multiport --sports 1701 -j RETURN",
+            "nft insert rule inet x raw 'iifname \"eth1\" udp dport { 1701 } return'",
+            "nft insert rule inet x raw 'iifname \"eth0\" udp sport { 1701 } return'",
+            "iptables-legacy -t raw -I PREROUTING -i eth1 -p udp -m multiport --dports 1701 -j RETURN",
+            "iptables-legacy -t raw -I PREROUTING -i eth0 -p udp -m multiport --sports 1701 -j RETURN",
         ]
     );
+}
+
+/// Whoever may add rules (a program that maps ports for devices) may not write root's commands.
+#[test]
+fn a_name_that_a_shell_would_take_for_more_is_in_no_command() {
+    for (table, chain) in
+        [("inet x;id", "forward"), ("inet x", "$(id)"), ("inet x", "a'b"), ("ip filter", "A B")]
+    {
+        for how in [Defeat::LostOut, Defeat::LostIn, Defeat::Untracked] {
+            let several = Dropper::AnyOf { rules: vec![rule("inet y", "raw"), rule(table, chain)] };
+            for dropper in [rule(table, chain), several] {
+                let remedy = remedy(Vpn::L2tp, how, Some(&dropper), &Others::default(), &router());
+                assert!(remedy.commands.is_empty() && !remedy.text.contains(chain), "{remedy:?}");
+            }
+        }
+        assert!(!flow_table(&rule(table, chain)).unwrap().contains("nft insert"));
+    }
 }
 
 #[test]

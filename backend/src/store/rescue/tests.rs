@@ -113,10 +113,15 @@ async fn a_companion_never_becomes_a_router_and_a_router_never_a_companion_by_da
 async fn a_copy_of_another_role_than_the_damaged_revision_says_of_itself_is_not_used() {
     let folder = Folder::new("stale");
     damaged(&folder, &[Role::Router, Role::Router], r#"{"role":"companion","x":1}"#, false).await;
+    let mut told = Vec::new();
     for _ in 0..2 {
         let (kept, condition) = start(&folder).await;
         assert_eq!((kept, condition.lost, condition.closes()), (None, true, false));
+        told.push(condition.notice.unwrap_or_default());
     }
+    assert!(told[0].contains("another role") && told[0].contains(OF_ANOTHER_ROLE), "{told:?}");
+    let aside = std::fs::read_to_string(folder.0.join(OF_ANOTHER_ROLE)).unwrap();
+    assert!(aside.contains("\"role\":\"router\""), "the owner\u{2019}s settings are not destroyed: {aside}");
 }
 
 #[tokio::test]

@@ -30,24 +30,33 @@ const ELSEWHERE: Learnt =
     Learnt::set("ipsec_elsewhere", ELSEWHERE_KEY, "1h", "device and server: not by the internet side")
         .sized(1024);
 
+/// What begins a conversation of a zone of ours: ESP and IKE. (An ICMP error has the zone of what it is about.)
+const ZONED: [&str; 2] =
+    ["meta nfproto ipv4 meta l4proto 50", "meta nfproto ipv4 udp sport 500 udp dport 500"];
+
 /// Learns what would leave by another port than its route says, or forgets it where nothing has a zone. Before anybody else's rules in
 /// `forward`.
 ///
 /// That packet is dropped, and sent again: an answer to it would find no entry outside of its zone and become one of this box itself,
-/// which then stands in the way of the device's (ESP has no ports to tell them apart).
+/// which then stands in the way of the device's (ESP has no ports to tell them apart). Once for each pair, and only of what
+/// [`rules`] gives a zone: the owner's own rules may have zones too, and what they put there is theirs.
 pub(in crate::ruleset) fn by_another_way(table: &mut Table, sides: &Sides, learns: bool) {
     if !learns {
         return table.forgotten(&[ELSEWHERE]);
     }
     table.learnt(&[ELSEWHERE]);
-    let Sides { local, internet, .. } = sides;
-    let zoned = format!("iifname \"{local}\" oifname != \"{internet}\" ct zone != 0 ct direction original");
-    let learn = format!("update @{} {{ {ELSEWHERE_KEY} }}", ELSEWHERE.name);
-    table.rule(
-        Chain::CompanionBefore,
-        format!("{zoned} {learn} {} drop", Counter::IpsecWaiting),
-        "its answers come back by another port: sent again, and without a zone",
-    );
+    let Sides { local, internet, prefix, .. } = sides;
+    let other_port = format!("iifname \"{local}\" oifname != \"{internet}\" ip saddr {prefix}");
+    let name = ELSEWHERE.name;
+    for zoned in ZONED {
+        let once =
+            format!("{other_port} {zoned} ct zone != 0 ct direction original {ELSEWHERE_KEY} != @{name}");
+        table.rule(
+            Chain::CompanionBefore,
+            format!("{once} update @{name} {{ {ELSEWHERE_KEY} }} {} drop", Counter::IpsecWaiting),
+            "its answers come back by another port: sent again, and without a zone",
+        );
+    }
 }
 
 /// Beside another firewall: devices of other local networks (guests) have no zone, and are together one more client of each of their
