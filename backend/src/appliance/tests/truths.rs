@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::appliance::timed;
+use crate::settings::access::{Access, IN_PLACE};
 use crate::settings::chance::{Around, change, numbers};
 use crate::settings::names::Time;
 
@@ -87,6 +88,19 @@ async fn truth(home: &Home) -> Truth {
 fn expected(before: &Settings, pairs: &[(&str, &str)]) -> Option<Settings> {
     let mut wanted = before.clone();
     let odd = pairs.iter().filter(|(key, value)| keys::set(&mut wanted, key, value).is_err()).count();
+    // Beside another firewall the page leaves the ports of other pages, unless it was told which to have.
+    if wanted.role == Role::Companion && before.role != Role::Companion {
+        let Access { port, https_port, .. } = wanted.access;
+        for (key, port, other) in [("access.port", port, https_port), ("access.https_port", https_port, port)]
+        {
+            let instead = IN_PLACE.iter().find(|(of, _)| *of == port.number()).map(|(_, instead)| *instead);
+            if let Some(instead) = instead.filter(|instead| *instead != other.number())
+                && !pairs.iter().any(|(said, _)| *said == key)
+            {
+                keys::set(&mut wanted, key, &instead.to_string()).unwrap();
+            }
+        }
+    }
     let wrong = [wanted.check(), wanted.not_built(), timed::check(before, &wanted, wall_clock())].concat();
     (odd == 0 && (wrong.is_empty() || wanted == *before)).then_some(wanted)
 }

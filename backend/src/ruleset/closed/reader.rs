@@ -376,7 +376,9 @@ fn compared<'a, 'b>(mut rest: &'a [&'b str], rule: &str) -> (Said, &'a [&'b str]
             ["iifname" | "oifname", ..] => 1,
             ["ct", "original" | "reply", "ip", ..] => 4,
             ["ct", "original" | "reply", ..] => 3,
-            ["fib", ..] => 1 + rest.iter().position(|word| ["type", "oif"].contains(word)).unwrap(),
+            ["fib", ..] => {
+                1 + rest.iter().position(|word| ["type", "oif", "oifname"].contains(word)).unwrap()
+            }
             [
                 "meta" | "ct" | "ip" | "ip6" | "tcp" | "udp" | "th" | "ether" | "esp" | "icmp" | "icmpv6",
                 ..,

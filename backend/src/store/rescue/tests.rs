@@ -113,6 +113,9 @@ async fn a_companion_never_becomes_a_router_and_a_router_never_a_companion_by_da
 async fn a_copy_of_another_role_than_the_damaged_revision_says_of_itself_is_not_used() {
     let folder = Folder::new("stale");
     damaged(&folder, &[Role::Router, Role::Router], r#"{"role":"companion","x":1}"#, false).await;
+    // Of the revision before, which the power cut left it at.
+    let stale = read(&folder.0).map(|copy| Copy { revision: 1, ..copy }).unwrap();
+    write(&folder.0, &stale).unwrap();
     let mut told = Vec::new();
     for _ in 0..2 {
         let (kept, condition) = start(&folder).await;
