@@ -307,7 +307,7 @@ fn tell_beside(dir: &Path, beside: bool) -> std::io::Result<()> {
 }
 
 /// Nothing can be read, or nothing that may be used: so it is at every start until there are settings again. A copy is there and
-/// says nothing. True: a good one was there, and is kept under another name.
+/// says nothing. True: a good one was there, now or at an earlier start, and is kept under another name.
 fn remember_loss(dir: &Path, beside: bool) -> std::io::Result<bool> {
     let good = read(dir).is_some();
     if good {
@@ -317,7 +317,7 @@ fn remember_loss(dir: &Path, beside: bool) -> std::io::Result<bool> {
         file::replace(&dir.join(COPY), b"lost")?;
     }
     tell_beside(dir, beside)?;
-    Ok(good)
+    Ok(good || dir.join(OF_ANOTHER_ROLE).exists())
 }
 
 fn read(dir: &Path) -> Option<Copy> {
