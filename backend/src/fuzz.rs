@@ -28,8 +28,9 @@ pub fn settings(bytes: &[u8]) {
         for hook in ["input", "forward"] {
             let head =
                 format!("\tchain {hook} {{\n\t\ttype filter hook {hook} priority filter; policy drop;\n");
-            let chain = text.split_once(&head).and_then(|(_, rest)| rest.split_once("\n\t}"));
-            let last = chain.and_then(|(rules, _)| rules.lines().last()).unwrap_or_default();
+            assert!(text.contains(&head), "{hook}: {text}");
+            let rules = ruleset::unasked::filled(&text, hook);
+            let last = rules.last().copied().unwrap_or_default();
             assert!(last.contains(&format!("counter name \"{hook}_dropped\" drop")), "{hook}: {text}");
         }
         if ruleset::unasked::nothing_wanted(&settings) {

@@ -20,6 +20,14 @@ pub(crate) fn nothing_wanted(settings: &Settings) -> bool {
         && settings.firewall.ipv6_ipsec == Ipv6Ipsec::Strict
 }
 
+/// The lines of a chain: it is declared with its policy, emptied, and filled after that.
+pub(crate) fn filled<'a>(rules: &'a str, chain: &str) -> Vec<&'a str> {
+    let head = format!("\tchain {chain} {{");
+    let filled = rules.split_once("flush table inet postern\n").map_or("", |(_, filled)| filled);
+    let inside = filled.lines().skip_while(|line| *line != head).skip(1);
+    inside.take_while(|line| *line != "\t}").collect()
+}
+
 /// The first rule of the chains `input` and `forward` of `rules` that accepts what begins in the internet, where
 /// [`nothing_wanted`]; none: as it shall be.
 pub(crate) fn accepted<'a>(settings: &Settings, rules: &'a str) -> Option<&'a str> {
@@ -31,11 +39,7 @@ pub(crate) fn accepted<'a>(settings: &Settings, rules: &'a str) -> Option<&'a st
     if settings.firewall.ping {
         asked_for.extend(["icmp", "icmpv6"].map(|it| format!("{outside} {it} type echo-request accept")));
     }
-    let (_, filled) = rules.split_once("flush table inet postern\n")?;
-    let inside = ["input", "forward"].into_iter().flat_map(|chain| {
-        let head = format!("\tchain {chain} {{");
-        filled.lines().skip_while(move |line| *line != head).skip(1).take_while(|line| *line != "\t}")
-    });
+    let inside = ["input", "forward"].into_iter().flat_map(|chain| filled(rules, chain));
     let rules = inside.map(|line| line.trim().split(" comment \"").next().unwrap_or_default());
     let elsewhere = |rule: &str| rule.starts_with("iifname \"") && !rule.starts_with(&outside);
     rules.into_iter().find(|rule| {
@@ -66,9 +70,7 @@ mod tests {
             let text = compile(&settings, &Capabilities::everything()).to_string();
             assert_eq!(accepted(&settings, &text), None);
             for chain in ["input", "forward"] {
-                let head = format!(
-                    "\tchain {chain} {{\n\t\ttype filter hook {chain} priority filter; policy drop;\n"
-                );
+                let head = format!("\tchain {chain} {{\n");
                 let mend = |rule: &str| text.replace(&head, &format!("{head}\t\t{rule} comment \"x\"\n"));
                 for open in
                     ["tcp dport 22 accept", "iifname \"wan0\" accept", "iifname != \"lan0\" accept", "accept"]
