@@ -24,7 +24,8 @@ use crate::settings::{Role, Settings};
 const LOOK: Duration = Duration::from_secs(3);
 /// So long a packet is waited for; the set of the traced forgets it after 5 s.
 const TRACE: Duration = Duration::from_secs(4);
-/// So soon one whose dropper could not be named is traced again, and one that was named is looked at anew.
+/// So soon one whose dropper could not be named is traced again, one that was named is looked at anew, and what nobody answers begins
+/// anew.
 const AGAIN: Duration = Duration::from_secs(20);
 /// As long as the sets remember: see `companion.rs` of the ruleset.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -79,6 +80,7 @@ pub(super) struct Listed {
 impl<K: Kernel> Appliance<K> {
     /// Names the rules that drop what passes here, for ever.
     pub async fn watch_defeats(&self) {
+        let mut begun = Instant::now();
         loop {
             tokio::time::sleep(LOOK).await;
             let (_, settings) = self.settings();
@@ -89,7 +91,9 @@ impl<K: Kernel> Appliance<K> {
             let Ok(seen) = self.kernel.observe(&[]).await else { continue };
             self.list_others(seen.generation).await;
             let Ok(keys) = self.defeated_now().await else { continue };
-            if std::mem::take(&mut self.listed().changed) {
+            // The old iptables are in no listing: whether they have changed is not known.
+            if std::mem::take(&mut self.listed().changed) || begun.elapsed() >= AGAIN {
+                begun = Instant::now();
                 self.begin_anew(&settings, &keys).await;
             }
             let now = Instant::now();
