@@ -91,13 +91,15 @@ impl Box {
     }
 }
 
-/// A version of the package whose `postern` or `postern-web` is this script, and the other one as it was. What it was is beside it.
+/// A version of the package whose `postern` or `postern-web` is this script (empty: as it was), and the other one as it was: two
+/// programs. What it was is beside it.
 fn broken(good: &Path, version: &str, program: &str, script: &str) -> PathBuf {
     let package = good.with_file_name(format!("postern-broken-{version}.deb"));
     let steps = "set -eu; good=$1 package=$2 version=$3 program=$4 script=$5; tree=$(mktemp -d); \
                  dpkg-deb --raw-extract \"$good\" \"$tree/x\"; cd \"$tree/x\"; \
-                 rm usr/bin/postern-web; cp usr/bin/postern usr/bin/postern-web; mv usr/bin/$program usr/bin/$program.real; \
-                 printf '%s' \"$script\" >usr/bin/$program; chmod 755 usr/bin/$program; \
+                 rm usr/bin/postern-web; cp usr/bin/postern usr/bin/postern-web; \
+                 if [ -n \"$script\" ]; then mv usr/bin/$program usr/bin/$program.real; \
+                 printf '%s' \"$script\" >usr/bin/$program; chmod 755 usr/bin/$program; fi; \
                  sed -i \"s/^Version: .*/Version: $version/\" DEBIAN/control; \
                  find usr lib etc -type f -exec md5sum {} + >DEBIAN/md5sums; \
                  dpkg-deb --root-owner-group -Znone --build . \"$package\"; rm -rf \"$tree\"";
@@ -162,10 +164,9 @@ fn an_upgrade_a_downgrade_and_every_broken_upgrade_lose_no_packet_and_keep_the_s
     // What a bad migration leaves.
     let spoil = "#!/bin/sh\ncase $1 in daemon) echo spoilt >/var/lib/postern/postern.db; rm -f /var/lib/postern/postern.db-wal ;; esac\n\
                  exec /usr/bin/postern.real \"$@\"\n";
-    // Nothing is wrong with this one, which is two programs and a script before them: what is noticed below is what is broken there,
-    // and to go back is to go back to two programs.
-    let fine = "#!/bin/sh\nexec /usr/bin/postern.real \"$@\"\n";
-    let (done, said) = debian.install(&broken(&old, "0.1.9", "postern", fine));
+    // Nothing is wrong with this one, which is two programs: what is noticed below is what is broken there, and to go back is to go
+    // back to two programs.
+    let (done, said) = debian.install(&broken(&old, "0.1.9", "postern", ""));
     assert!(done, "{said}");
     let history = debian.ok(&["postern", "history"]);
     for (version, program, script) in [
