@@ -235,7 +235,7 @@ mod tests {
         assert!(matches!(take(2), Err(Refused::Share)));
         let answered = |place: Place| (place.busy().work(), place);
         let owner: Vec<(Working, Place)> =
-            (0..2).map(|_| answered(take(1).ok().expect("the owner is kept out"))).collect();
+            (0..2).map(|_| answered(take(1).expect("the owner is kept out"))).collect();
         assert_eq!(silent.iter().filter(|place| wanted_back(place)).count(), 2);
         assert!(matches!(take(2), Err(Refused::Share)), "three are more than half of four");
         assert!(!owner.iter().any(|(_, place)| wanted_back(place)));
