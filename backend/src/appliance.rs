@@ -397,7 +397,7 @@ impl<K: Kernel> Appliance<K> {
             return Err(Refusal::invalid(wrong));
         }
         if !author.may_open && wanted.opens(&state.settings) {
-            let sentence = "This lets somebody in from the internet. Nothing was changed: type the password of this router first.";
+            let sentence = "This can let somebody in from the internet. Nothing was changed: type the password of this router first.";
             return Err(Refusal::of(RefusalKind::Prove, sentence));
         }
         self.ask_kernel_again(state, &wanted).await?;
