@@ -111,7 +111,7 @@ fn by_route(said: &Said) -> Option<Proposal> {
     Some(Proposal {
         from: "the default route".to_owned(),
         internet: default.device.to_owned(),
-        internet_from: "the default route leads there".to_owned(),
+        internet_from: "the default route".to_owned(),
         local: local.to_owned(),
         local_from: "the one other device with a private network".to_owned(),
         address,
