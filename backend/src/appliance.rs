@@ -26,6 +26,7 @@ mod remedy;
 pub mod reset;
 mod sentences;
 mod sessions;
+mod share;
 mod status;
 mod surroundings;
 #[cfg(test)]
@@ -69,6 +70,7 @@ use trial::{OnTrial, needs_trial};
 
 pub use attempts::{Attempt, Barrier};
 pub use lacks::Lack;
+pub use share::OverShare;
 pub use status::{Effect, HelperState, ManyClients, Protocol, Rules, Status, Trial};
 pub use trace::Dropper;
 
@@ -158,6 +160,8 @@ pub struct Appliance<K> {
     named: std::sync::Mutex<defeats::Named>,
     /// The rules of others that reach into passthrough, and the generation of all rules that they were read from; role companion.
     others: std::sync::Mutex<defeats::Listed>,
+    /// Who holds too much of the connection table.
+    shares: std::sync::Mutex<share::Shares>,
     /// PPTP calls that servers refused.
     resets: std::sync::Mutex<calls::Resets>,
     /// Held while the ports are asked for a provider: two at once would spoil each other's answers.
@@ -261,6 +265,7 @@ impl<K: Kernel> Appliance<K> {
             throughput: std::sync::Mutex::default(),
             named: std::sync::Mutex::default(),
             others: std::sync::Mutex::default(),
+            shares: std::sync::Mutex::default(),
             resets: std::sync::Mutex::default(),
             asking: Mutex::default(),
             internet: std::sync::Mutex::default(),
@@ -426,7 +431,10 @@ impl<K: Kernel> Appliance<K> {
             Ok(applied) => applied,
             Err(error) => {
                 let refusal = self.after_failure(state, error).await;
-                self.store.mark(revision, RevisionState::Reverted).await.map_err(failed)?;
+                // One that is not marked is taken back at the next start.
+                if let Err(error) = self.store.mark(revision, RevisionState::Reverted).await {
+                    log::incident(&error);
+                }
                 self.publish(state).await;
                 return Err(refusal);
             }
@@ -447,8 +455,9 @@ impl<K: Kernel> Appliance<K> {
             let said = self.go_back(state, back_to, &before.network).await;
             // What had ended unsaved is so still, and is tried again.
             state.unsaved |= unsaved;
-            let message =
-                format!("The settings could not be saved. {said} The log has the details under {incident}.");
+            let message = format!(
+                "The settings could not be saved: {error}. {said} The log has the details under {incident}."
+            );
             return Err(Refusal::of(RefusalKind::Failed, message));
         }
         if trial {

@@ -46,6 +46,7 @@ postern: administration and firewall of a home router
   postern device add MAC NAME [--address ADDRESS]
                                      name a device, and reserve an address for it (any: no more)
   postern device remove MAC          forget what is set for a device
+  postern device end-connections MAC end every connection that a device has begun
   postern forward list               port forwards
   postern forward add NAME --preset pptp|l2tp|ikev2|openvpn|wireguard|sstp --to ADDRESS
   postern forward add NAME --protocol tcp|udp --port N[-M] --to ADDRESS[:PORT]
@@ -73,6 +74,7 @@ postern: administration and firewall of a home router
   postern daemon [--state DIR]       run the daemon
   postern deny [--state DIR]         close a router until its daemon runs (at boot, before any port is up)
   postern pppoe                      hold the PPPoE session (a service of its own, as root)
+  postern hand [--state DIR]         do one thing for the daemon, as a service of its own that a socket starts
 
   --json       with a verb that reads: JSON instead of words
   --door DIR   where the daemon's sockets are (default $POSTERN_DOOR, then /run/postern)
@@ -101,6 +103,13 @@ pub enum Command {
     },
     /// Hold the PPPoE session.
     Pppoe {
+        /// Where the daemon's sockets are.
+        door: PathBuf,
+    },
+    /// Do one thing for the daemon.
+    Hand {
+        /// Where the store is.
+        state: PathBuf,
         /// Where the daemon's sockets are.
         door: PathBuf,
     },
@@ -242,6 +251,10 @@ fn command(typed: Typed) -> Result<Command, Usage> {
         none_left(&typed.words)?;
         return Ok(Command::Pppoe { door });
     }
+    if verb == "hand" {
+        none_left(&typed.words)?;
+        return Ok(Command::Hand { state: typed.state.unwrap_or_else(|| STATE.into()), door });
+    }
     if verb == "selftest" {
         let patch = typed.words.iter().map(|word| assignment(word)).collect::<Result<_, _>>()?;
         return Ok(Command::SelfTest { door, json: typed.json, patch });
@@ -302,9 +315,12 @@ fn command(typed: Typed) -> Result<Command, Usage> {
         ("device", [what, mac]) if what == "remove" => {
             Verb::Plain(Request::RemoveDevice { base_revision: None, mac: mac.clone() })
         }
+        ("device", [what, mac]) if what == "end-connections" => {
+            Verb::Plain(Request::EndConnections { mac: mac.clone() })
+        }
         ("device", _) => {
             return Err(Usage::Wrong(
-                "write: postern device add MAC NAME [--address ADDRESS], or postern device remove MAC"
+                "write: postern device add MAC NAME [--address ADDRESS], postern device remove MAC, or postern device end-connections MAC"
                     .to_owned(),
             ));
         }

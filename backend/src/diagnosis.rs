@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::appliance::{Attempt, Defeated, Rules};
+use crate::appliance::{Attempt, Defeated, OverShare, Rules};
 use crate::sessions::{Device, Session};
 
 pub use judge::diagnose;
@@ -28,6 +28,8 @@ pub struct Case<'a> {
     pub internet: Internet,
     /// Conntrack entries, and how many fit.
     pub conntrack: (u64, u64),
+    /// Who holds too much of that.
+    pub over_share: &'a [OverShare],
     /// Who tried what is refused.
     pub attempts: &'a [Attempt],
     /// What rules of another firewall keep from working.

@@ -14,6 +14,7 @@ pub mod fake;
 mod fingerprint;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
+pub mod hand;
 mod ipv6;
 mod links;
 pub mod linux;
@@ -26,7 +27,7 @@ mod sysctl;
 mod table;
 pub mod udhcpc;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -79,6 +80,15 @@ pub trait Kernel: Send + Sync + 'static {
         wanted: &[FlowMatch],
         most: usize,
     ) -> impl Future<Output = Result<Entries, Error>> + Send;
+
+    /// How many conntrack entries the devices with these addresses have begun, by hardware address. One pass over all of them.
+    fn held(
+        &self,
+        whose: &HashMap<IpAddr, [u8; 6]>,
+    ) -> impl Future<Output = Result<HashMap<[u8; 6], u64>, Error>> + Send;
+
+    /// Deletes the conntrack entries that any of these addresses has begun. Returns how many were there.
+    fn end_begun_by(&self, addresses: &HashSet<IpAddr>) -> impl Future<Output = Result<usize, Error>> + Send;
 
     /// At most `most` elements of each of these sets and maps of our table. One that is not there has none.
     fn elements(

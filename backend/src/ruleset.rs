@@ -29,6 +29,8 @@ mod names;
 mod nat;
 mod passthrough;
 mod permanent;
+pub mod share;
+mod sources;
 mod sysctls;
 mod table;
 #[cfg(test)]
@@ -52,6 +54,7 @@ pub use names::ANSWERS;
 pub use passthrough::{CONFIRMED, KEPT, learns};
 pub use passthrough::{PassthroughFlows, ended_by, let_in_ended_by, passed_flows, passthrough_flows};
 pub use passthrough::{Places, pair_of, places, withdrawn};
+pub use share::Share;
 pub use sysctls::{INSPECTING, sysctls};
 pub use table::{ABOUT, Counter, SCHEMA};
 
@@ -181,9 +184,12 @@ fn router(sides: &Sides, settings: &Settings, capabilities: &Capabilities) -> Ru
     if capabilities.knows(Helper::Pptp) {
         table.helper(Helper::Pptp);
     }
+    sources::rules(&mut table, sides, settings, capabilities);
     admin::rules(&mut table, sides, settings);
-    input::rules(&mut table, sides, settings);
+    let share = Share::of(capabilities.connections);
+    input::rules(&mut table, sides, settings, share);
     passthrough::shortcut(&mut table, sides, settings, capabilities);
+    share::through(&mut table, sides, share);
     let helpers = !helpers::on(settings, capabilities).is_empty();
     forward::rules(&mut table, sides, settings, capabilities, helpers);
     helpers::rules(&mut table, sides, settings, capabilities);

@@ -5,9 +5,12 @@
 //! that only one daemon can hold the store.
 
 mod account;
+#[cfg(test)]
+mod faults;
 mod journal;
 mod rescue;
 mod revisions;
+mod trouble;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -40,13 +43,15 @@ pub struct Store {
     /// Where it lies; none: in memory.
     dir: Option<PathBuf>,
     condition: Condition,
+    #[cfg(test)]
+    faults: faults::Faults,
 }
 
 /// Why the store could not do it. Nothing is half done: each method is one transaction.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// SQLite refused.
-    #[error("the settings store could not be read or written")]
+    #[error("{}", trouble::reason(.0))]
     Database(#[from] sqlx::Error),
     /// The schema could not be brought up to date.
     #[error("the settings store has a schema that this version does not understand")]
@@ -111,8 +116,18 @@ impl Store {
             .max_lifetime(None)
             .connect_with(options)
             .await?;
-        migrator().run(&pool).await?;
-        Ok(Self { pool, dir: None, condition: Condition::default() })
+        if let Err(error) = migrator().run(&pool).await {
+            // Closed later, in a thread of its own, it would delete a log that is another store's by then (rescue.rs).
+            pool.close().await;
+            return Err(error.into());
+        }
+        Ok(Self {
+            pool,
+            dir: None,
+            condition: Condition::default(),
+            #[cfg(test)]
+            faults: faults::Faults::default(),
+        })
     }
 
     /// From now on every write fails, or none any more.
@@ -120,6 +135,12 @@ impl Store {
     pub(crate) async fn refuse_writes(&self, refuse: bool) {
         let pragma = if refuse { "PRAGMA query_only = 1" } else { "PRAGMA query_only = 0" };
         sqlx::raw_sql(pragma).execute(&self.pool).await.unwrap();
+    }
+
+    /// What the next writes of revisions shall do.
+    #[cfg(test)]
+    pub(crate) fn faults(&self) -> &faults::Faults {
+        &self.faults
     }
 
     /// Closes the file. Nothing is lost without it; the WAL is tidied.

@@ -225,15 +225,14 @@ impl Run {
                 let rows = dns::addresses(&self.resolvers, name).await?;
                 let addresses: Vec<IpAddr> = rows.iter().filter_map(dns::address).collect();
                 // IPv4 first, as the VPNs that this box is about; else whatever there is a way to.
-                let reached = addresses.iter().find(|address| icmp::has_route(**address));
-                match reached.or(addresses.first()) {
-                    Some(address) => *address,
+                match icmp::first_with_route(&addresses).await.or(addresses.first().copied()) {
+                    Some(address) => address,
                     None => return Err(words::found(name, &rows)),
                 }
             }
         };
         self.note(|report| report.address = Some(address));
-        let prober = Prober::new(address).map_err(|e| words::cannot_send(address, &e))?;
+        let prober = Prober::new(address).await.map_err(|e| words::cannot_send(address, &e))?;
         match tool {
             Tool::Trace => self.trace(&prober, address).await,
             _ => self.ping(&prober, address).await,

@@ -1,5 +1,7 @@
 //! The owner at the admin door, without a new process for every word: for tests that ask a thousand times.
 
+use std::path::PathBuf;
+
 use postern::door::client::{Door, DoorError};
 use postern::door::messages::{Assignment, Call, Refusal, Request, Response, Revision, Status};
 use postern::settings::Settings;
@@ -30,12 +32,21 @@ impl Postern {
     /// When no thread can be had.
     #[must_use]
     pub fn owner(&self) -> Owner {
-        let runtime = Builder::new_current_thread().enable_all().build();
-        Owner { door: Door::new(self.admin_socket()), runtime: runtime.expect("a runtime needs no rights") }
+        Owner::at(self.admin_socket())
     }
 }
 
 impl Owner {
+    /// At this socket.
+    ///
+    /// # Panics
+    /// When no thread can be had.
+    #[must_use]
+    pub fn at(socket: PathBuf) -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        Self { door: Door::new(socket), runtime: runtime.expect("a runtime needs no rights") }
+    }
+
     /// Asks, and waits for the answer.
     ///
     /// # Errors

@@ -9,11 +9,15 @@ mod files;
 mod flow;
 mod forge;
 mod hail;
+mod hoard;
 mod hold;
 mod hostile;
 pub mod intrude;
 mod l2tp;
 mod listen;
+mod mirror;
+mod noise;
+mod paper;
 mod pptp;
 mod probe;
 mod pulse;
@@ -42,6 +46,9 @@ pub const USAGE: &str = "usage: postern-lab demo [--port PORT] [--claimed]
        postern-lab torrent udp:PORT [ADDRESS]             sends as much as can be; with ADDRESS: asks for that
        postern-lab pulse FIFO                            sends frames to the packet socket that is its input, by order
        postern-lab forge FILE [--hz N] [--again]         sends packets with headers of their own
+       postern-lab hoard FROM TO COUNT [--udp] [--hz N] | --serve  one device that opens TCP connections and keeps them; who takes them
+       postern-lab mirror KIND...                        answers from whichever of its addresses was asked
+       postern-lab noise COUNT SEED IPV6 ADDRESS...      packets of chance, of every protocol, from anybody
        postern-lab listen                                tells the lab's packets that are delivered here
        postern-lab dialogue FILE --listen|--call ADDRESS:PORT  TCP, segment by segment
        postern-lab talk FILE                             raw conversations over TCP, many at once
@@ -56,6 +63,7 @@ pub const USAGE: &str = "usage: postern-lab demo [--port PORT] [--claimed]
        postern-lab ftp-server PORT                       FTP with two files, hello and long
        postern-lab tftp-server PORT                      TFTP with one file
        postern-lab dhcp-server LENDS BROADCAST NUMBER=HEX...  a DHCP server that says anything
+       postern-lab paper STATE DOOR                      the daemon, on a kernel of paper
        postern-lab rescue                                starts on state folders and a kernel of paper: paths in, JSON out
        postern-lab hold                                  holds a lab's namespaces
 KIND is udp:PORT, tcp:PORT or ip:PROTOCOL";
@@ -71,7 +79,11 @@ pub fn run(name: &str, mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
         "hail" => hail::hail(&mut words)?,
         "pulse" => pulse::pulse(&mut words)?,
         "rescue" => rescue::rescue()?,
+        "paper" => paper::paper(&mut words)?,
         "forge" => forge::forge(&mut words)?,
+        "hoard" => hoard::hoard(&mut words)?,
+        "mirror" => mirror::mirror(&mut words)?,
+        "noise" => noise::noise(&mut words)?,
         "hostile" => hostile::hostile(&mut words)?,
         "intrude" => intrude::intrude(&mut words)?,
         "talk" => talk::talk(&mut words)?,

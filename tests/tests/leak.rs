@@ -15,3 +15,5 @@ mod scene;
 mod swaps;
 #[path = "leak/torrent.rs"]
 mod torrent;
+#[path = "leak/tunnels.rs"]
+mod tunnels;

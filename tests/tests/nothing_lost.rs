@@ -2,14 +2,19 @@
 //! bytes.
 //!
 //! One life of a box is recorded by strace, from the empty folder on. The power is cut at any moment of it; then its files are
-//! damaged in every way. Each time the product's own start code runs on what is left, on a kernel of paper.
+//! damaged in every way. Each time the product's own start code runs on what is left, on a kernel of paper. Other lives are lived on a
+//! disk that refuses every call of them in turn; and the real daemon on one that is full, for reading only, failing.
 
 #[path = "nothing_lost/cuts.rs"]
 mod cuts;
 #[path = "nothing_lost/damage.rs"]
 mod damage;
+#[path = "nothing_lost/disk.rs"]
+mod disk;
 #[path = "nothing_lost/life.rs"]
 mod life;
+#[path = "nothing_lost/refused.rs"]
+mod refused;
 
 use std::path::PathBuf;
 

@@ -196,7 +196,7 @@ fn the_switches_for_several_ipsec_devices_and_strict_ipv6_are_true_in_the_kernel
     let (many, strict) = ("passthrough.ipsec.many_clients", "firewall.ipv6_ipsec");
     let zones =
         || postern.table().is_some_and(|table| table.contains("ct zone set ip saddr . esp spi map @esp_in"));
-    let comes_in = || postern.table().is_some_and(|table| table.contains("RFC 6092"));
+    let comes_in = || postern.table().is_some_and(|table| table.contains("IPv6: IPsec may come in"));
     assert_eq!((zones(), comes_in()), (true, true), "the factory state");
     assert!(owner.get(PAGE).body.contains("data-many-clients=\"in-force\""));
     let form = owner.form(PAGE, many);
@@ -416,9 +416,12 @@ fn the_page_answers_the_home_though_the_connection_table_is_full_of_live_connect
     for chain in ["zone", "answers"] {
         lab.router().ok(&["nft", "flush", "chain", "inet", "postern", chain]);
     }
-    fill_the_connection_table(&lab, 102);
-    let tracked = owner.try_request("GET", PAGE, "", &[]);
-    assert!(tracked.is_err(), "without the rules it would not: {tracked:?}");
+    // An entry that ends in between leaves room for one: the table is filled again then.
+    let shut_out = (102..112).any(|number| {
+        fill_the_connection_table(&lab, number);
+        owner.try_request("GET", PAGE, "", &[]).is_err()
+    });
+    assert!(shut_out, "without the rules it would not answer");
     postern.ok(&["mend"]);
     assert_eq!(owner.get(PAGE).status, 200, "with them again");
     assert!(lab.host("attacker").knock(lab::Kind::Tcp(80), router).silent(), "nobody else gets in by that");

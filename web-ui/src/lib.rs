@@ -76,6 +76,7 @@ pub fn routes() -> Vec<Route> {
         inside("/network/local").get(local_network::show).post(local_network::save),
         inside("/network/devices").get(devices::show).post(devices::save),
         inside("/network/devices/remove").post(devices::remove),
+        inside("/network/devices/end").post(devices::end),
         inside("/security/vpn-passthrough").get(passthrough::show).post(passthrough::save),
         inside("/security/vpn-passthrough/rules").get(rules::show),
         inside("/security/firewall").get(firewall::show).post(firewall::save),

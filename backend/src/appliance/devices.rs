@@ -57,6 +57,21 @@ impl<K: Kernel> Appliance<K> {
         Names(addressed.collect())
     }
 
+    /// Whose these addresses are: hardware address and name, as far as they are known.
+    pub async fn whose(&self, addresses: impl Iterator<Item = IpAddr>) -> Vec<sessions::Device> {
+        let (_, settings) = self.settings();
+        let neighbours = self.neighbours(&settings).await;
+        let names = self.names().await;
+        let told = |address| {
+            let seen = neighbours.iter().find(|neighbour| neighbour.address == address);
+            let mac = seen.and_then(|neighbour| Mac::of(neighbour.mac)).map(|mac| mac.to_string());
+            let mut device = sessions::device(address, mac);
+            names.tell(&mut device);
+            device
+        };
+        addresses.map(told).collect()
+    }
+
     /// The neighbours on the local network; none where the kernel does not tell.
     async fn neighbours(&self, settings: &Settings) -> Vec<Neighbour> {
         let both = (self.kernel.observe(&[]).await, self.kernel.neighbours().await);
@@ -156,25 +171,26 @@ impl Names {
     }
 }
 
-/// Those the owner has named first, in the order of the settings, then the others by address.
+/// Those the owner has named first, in the order of the settings, then the others by address. As many as fit, and how many more.
 fn merge(named: &[Device], leases: Vec<Lease>, seen: &[Neighbour]) -> (Vec<KnownDevice>, u32) {
     let mut by_mac: BTreeMap<Mac, Lease> = leases.into_iter().map(|lease| (lease.mac, lease)).collect();
+    // By device: whoever forges addresses has the kernel know thousands.
+    let mut near: BTreeMap<Mac, Near> = BTreeMap::new();
+    for (mac, neighbour) in seen.iter().filter_map(|neighbour| Some((Mac::of(neighbour.mac)?, neighbour))) {
+        near.entry(mac).or_default().note(neighbour);
+    }
     let known = |mac, device: Option<&Device>, lease: Option<Lease>| {
         let (address, ends) = lease.as_ref().map_or((None, None), |lease| (Some(lease.address), lease.ends));
-        let mine = || seen.iter().filter(|neighbour| Mac::of(neighbour.mac) == Some(mac));
+        let near = near.get(&mac).copied().unwrap_or_default();
         // One that uses an address of its own has no lease.
-        let own = mine().filter_map(|neighbour| match neighbour.address {
-            IpAddr::V4(v4) => Some((neighbour.seen_seconds, v4)),
-            IpAddr::V6(_) => None,
-        });
-        let address = address.or_else(|| own.min().map(|(_, address)| address));
+        let address = address.or_else(|| near.own.map(|(_, address)| address));
         KnownDevice {
             mac,
             name: device.map(|device| device.name.clone()),
             reserved: device.and_then(|device| device.address),
             address,
             calls_itself: lease.and_then(|lease| lease.name),
-            seen: mine().map(|neighbour| neighbour.seen_seconds).min(),
+            seen: near.seen,
             ends,
         }
     };
@@ -182,16 +198,34 @@ fn merge(named: &[Device], leases: Vec<Lease>, seen: &[Neighbour]) -> (Vec<Known
         named.iter().map(|device| known(device.mac, Some(device), by_mac.remove(&device.mac))).collect();
     let mut others: Vec<KnownDevice> =
         by_mac.into_values().map(|lease| known(lease.mac, None, Some(lease))).collect();
-    for mac in seen.iter().filter_map(|neighbour| Mac::of(neighbour.mac)).collect::<BTreeSet<_>>() {
-        if !all.iter().chain(&others).any(|device| device.mac == mac) {
-            others.push(known(mac, None, None));
-        }
-    }
-    others.sort_by_key(|device| (device.address, device.mac));
+    let told: BTreeSet<Mac> = all.iter().chain(&others).map(|device| device.mac).collect();
+    others.extend(near.keys().filter(|mac| !told.contains(mac)).map(|mac| known(*mac, None, None)));
+    // Those without an address last: they are the ones that can be played by the thousand.
+    others.sort_by_key(|device| (device.address.is_none(), device.address, device.mac));
     all.extend(others);
     let left_out = all.len().saturating_sub(MOST);
     all.truncate(MOST);
     (all, left_out as u32)
+}
+
+/// What the kernel's neighbour table says of one device.
+#[derive(Debug, Clone, Copy, Default)]
+struct Near {
+    /// Seconds since it was last seen.
+    seen: Option<u32>,
+    /// Its IPv4 address that was seen last, after so many seconds.
+    own: Option<(u32, Ipv4Addr)>,
+}
+
+impl Near {
+    fn note(&mut self, neighbour: &Neighbour) {
+        let seconds = neighbour.seen_seconds;
+        self.seen = Some(self.seen.map_or(seconds, |seen| seen.min(seconds)));
+        if let IpAddr::V4(address) = neighbour.address {
+            let own = (seconds, address);
+            self.own = Some(self.own.map_or(own, |known| known.min(own)));
+        }
+    }
 }
 
 /// What the owner should know of DHCP and DNS.

@@ -33,6 +33,7 @@ impl<K: Kernel> Appliance<K> {
             rules: &status.rules,
             internet: internet(&status),
             conntrack: status.conntrack,
+            over_share: &status.over_share,
             attempts: &status.attempts,
             defeats: &status.defeats,
             resets: &resets,

@@ -4,9 +4,8 @@
 //! reset until nothing is left, whatever killed it in between. In the order of [`forget`] the box is closed at each step: it
 //! forwards nothing before its rules go, and its rules are there until the internet port has no address any more.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -15,12 +14,12 @@ use super::network::closed;
 use super::{Appliance, Author, Refusal, RefusalKind};
 use crate::journal::JournalKind;
 use crate::kernel::{Error, Kernel, Link, Load, Network};
-use crate::log;
 use crate::ruleset;
 use crate::services::Services;
 use crate::settings::names::IfName;
 use crate::settings::{Role, Settings};
 use crate::store;
+use crate::{file, log};
 
 /// The file that decides, in the state directory.
 pub const MARK: &str = "reset";
@@ -74,9 +73,12 @@ impl<K: Kernel> Appliance<K> {
         let router = state.settings.role == Role::Router;
         let mark = Mark { internet: state.settings.internet.device.clone().filter(|_| router) };
         if let Err(error) = write(&folders.state, &mark) {
-            // If it is there all the same, the next start would reset a box whose owner was told otherwise.
-            drop(std::fs::remove_file(folders.state.join(MARK)));
-            return Err(Refusal::failed(&Unwritable(error)));
+            // If it is there all the same, the next start would reset a box whose owner was told otherwise. What cannot be
+            // taken back is decided.
+            drop(std::fs::remove_file(folders.state.join(MARK)).and_then(|()| sync(&folders.state)));
+            if !decided(folders) {
+                return Err(Refusal::failed(&Unwritable(error)));
+            }
         }
         state.ending = true;
         log::warning(&format!("{} resets this box to its factory state ({})", author.who, author.via));
@@ -160,13 +162,9 @@ async fn close<K: Kernel>(kernel: &K, mark: &Mark) -> Result<(), Error> {
     kernel.load(&ruleset::absent(), Load::Commit).await
 }
 
-/// On the disk when it returns: a power cut then finds it.
+/// On the disk when it returns: a power cut then finds it. There whole or not at all: half of it would decide too.
 fn write(state: &Path, mark: &Mark) -> std::io::Result<()> {
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(state.join(MARK))?;
-    file.write_all(&serde_json::to_vec(mark)?)?;
-    file.sync_all()?;
-    sync(state)
+    file::replace(&state.join(MARK), &serde_json::to_vec(mark)?)
 }
 
 fn sync(folder: &Path) -> std::io::Result<()> {

@@ -14,6 +14,7 @@ use super::devices;
 use super::flows::lan_link;
 use super::internet::{self, InternetState};
 use super::lacks::{Lack, lacks};
+use super::share::OverShare;
 use super::truth::{Truth, helped_flows, named_flows};
 use super::{Appliance, State};
 use crate::clock::Clock;
@@ -76,6 +77,9 @@ pub struct Status {
     /// Beside another firewall: what its rules keep from working.
     #[serde(default)]
     pub defeats: Vec<Defeated>,
+    /// Devices that hold too much of the connection table; each is among the notices too.
+    #[serde(default)]
+    pub over_share: Vec<OverShare>,
     /// Where the admin page is instead of the port it should have, in words; those are among the notices too.
     #[serde(default)]
     pub page_elsewhere: Vec<String>,
@@ -263,8 +267,11 @@ impl<K: Kernel> Appliance<K> {
         notices.extend(weakened(&state.settings, &clock));
         notices.extend(state.unsaved.then(|| UNSAVED.to_owned()));
         notices.extend(self.conflicts());
+        let over_share = self.over_share();
+        notices.extend(over_share.iter().take(3).map(OverShare::sentence));
         Status {
             fingerprint: None,
+            over_share,
             page_elsewhere: Vec::new(),
             revision: state.revision,
             role: state.settings.role,
@@ -360,6 +367,9 @@ impl<K: Kernel> Appliance<K> {
                 let what = "saw that somebody else has changed its rules, addresses or kernel settings";
                 self.journal.count(JournalKind::Foreign, By::POSTERN, what, 1, 0);
             }
+            // A full table takes a while to count, and nobody need wait for that.
+            drop(state);
+            self.look_at_shares(&seen).await;
         }
     }
 }

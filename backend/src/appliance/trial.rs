@@ -96,11 +96,16 @@ impl<K: Kernel> Appliance<K> {
             }
             Role::Unset => self.leave(Some(network)).await,
         };
-        if let Err(error) = self.store.mark(failed, RevisionState::Reverted).await {
-            log::incident(&error);
+        let noted = self.store.mark(failed, RevisionState::Reverted).await;
+        if let Err(error) = &noted {
+            log::incident(error);
         }
         let said = match done {
-            Ok(()) => "The settings before are in force again.".to_owned(),
+            Ok(()) if noted.is_ok() => "The settings before are in force again.".to_owned(),
+            // What lies on a disk that has refused everything since is known when it is read.
+            Ok(()) => "The settings before are in force again, but that could not be written down: look at them again \
+                       after a restart."
+                .to_owned(),
             Err(error) => {
                 let id = log::incident(&error);
                 state.broken = Some(error.to_string());

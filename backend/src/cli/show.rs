@@ -73,7 +73,7 @@ pub fn answer(answer: &Response, json: bool) -> Result<String, String> {
         Response::Devices { devices, left_out } => {
             let mut text: String = devices.iter().map(device).collect();
             if *left_out > 0 {
-                let _ = writeln!(text, "and {left_out} more leases"); // writing to a String cannot fail
+                let _ = writeln!(text, "and {left_out} more"); // writing to a String cannot fail
             }
             if text.is_empty() { "No device is known yet.\n".to_owned() } else { text }
         }

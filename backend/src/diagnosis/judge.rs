@@ -11,7 +11,7 @@ mod way_back;
 use std::net::IpAddr;
 
 use super::{Action, Case, Cause, Diagnosis, Internet, Party, Reset, Step};
-use crate::appliance::{Attempt, Barrier, Rules};
+use crate::appliance::{Attempt, Barrier, OverShare, Rules};
 use crate::sessions::{Kind, Part, Session, State, Traffic, device};
 
 use way_back::no_way_back;
@@ -118,13 +118,25 @@ fn common(case: &Case<'_>) -> Option<Diagnosis> {
     }
     let (entries, room) = case.conntrack;
     // The kernel drops new connections when the count has reached the limit (`nf_conntrack_alloc`).
-    (room > 0 && entries >= room).then(|| {
+    let full = (room > 0 && entries >= room).then(|| {
         says(
             Cause::TableFull,
             "The connection table is full",
             &format!("{entries} connections are known, and no more than {room} fit: nothing new can begin."),
             "Find the device that opens so many (a file exchange, or malware) and stop it; connections are forgotten within minutes.",
         )
+    });
+    full.or_else(|| {
+        let its = |one: &&OverShare| one.again.is_some() && case.device == Some(one.device.address);
+        let over = case.over_share.iter().find(its)?;
+        let mut said = says(
+            Cause::TableFull,
+            "This device has too many connections open",
+            &over.sentence(),
+            "Stop what opens so many on it, or end its connections under Devices; then dial again.",
+        );
+        said.device = Some(over.device.clone());
+        Some(said)
     })
 }
 

@@ -52,6 +52,7 @@ fn case<'a>(sessions: &'a [Session], attempts: &'a [Attempt]) -> Case<'a> {
         rules: &Rules::Loaded,
         internet: Internet::Up([198, 51, 100, 2].into()),
         conntrack: (10, 1000),
+        over_share: &[],
         attempts,
         defeats: &[],
         resets: &[],
@@ -152,6 +153,12 @@ fn what_concerns_everything_comes_first() {
     }
     assert_eq!(diagnose(&Case { conntrack: (1000, 1000), ..plain.clone() }).cause, Cause::TableFull);
     assert_eq!(diagnose(&Case { conntrack: (0, 0), ..plain.clone() }).cause, Cause::L2tpSilent);
+    let over = |again| [OverShare { device: device(HOME.into(), None), held: 400, room: 1000, again }];
+    let (refused, beside) = (over(Some(166)), over(None));
+    let of = |device, over_share| diagnose(&Case { device, over_share, ..plain.clone() });
+    assert_eq!(of(Some(HOME.into()), &refused).cause, Cause::TableFull);
+    assert_eq!(of(None, &refused).cause, Cause::L2tpSilent, "others dial as ever");
+    assert_eq!(of(Some(HOME.into()), &beside).cause, Cause::L2tpSilent, "it is not refused");
     for rules in [Rules::Edited, Rules::Missing, Rules::Deny, Rules::NotWanted] {
         assert_eq!(diagnose(&Case { rules: &rules, ..plain.clone() }).cause, Cause::RulesDiffer);
     }

@@ -4,13 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 
-use rustix::net::{AddressFamily, SocketType, sockopt};
-
+use crate::kernel::hand;
 use crate::log;
 use crate::settings::access::IN_PLACE;
-
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 128;
 
 /// The open listeners, by address.
 #[derive(Debug, Default)]
@@ -30,7 +26,7 @@ struct Open {
 impl Listeners {
     /// Opens what is new, closes what is no longer wanted, and keeps the rest open without a gap. True: something is
     /// different now.
-    pub(super) fn become_these(&mut self, wanted: &[SocketAddr]) -> bool {
+    pub(super) async fn become_these(&mut self, wanted: &[SocketAddr]) -> bool {
         let before = self.open.len();
         self.open.retain(|address, _| wanted.contains(address));
         self.refused.retain(|address| wanted.contains(address));
@@ -39,14 +35,14 @@ impl Listeners {
             if self.open.contains_key(&address) {
                 continue;
             }
-            match open_or_beside(address, wanted) {
+            match open_or_beside(address, wanted).await {
                 Ok(opened) => {
                     log::info(&format!("the admin page listens at {}", opened.at));
                     self.refused.remove(&address);
                     self.open.insert(address, opened);
                     changed = true;
                 }
-                // Said once: it is tried again every second.
+                // Said once: it is tried again and again.
                 Err(e) if self.refused.insert(address) => {
                     log::warning(&format!("the admin page cannot be at {address} yet: {e}"));
                 }
@@ -98,59 +94,47 @@ impl Listeners {
 }
 
 /// `all`: what is wanted; a port that is among them is not taken in another's place.
-fn open_or_beside(wanted: SocketAddr, all: &[SocketAddr]) -> std::io::Result<Open> {
+async fn open_or_beside(wanted: SocketAddr, all: &[SocketAddr]) -> std::io::Result<Open> {
     let mut at = wanted;
     let beside = IN_PLACE.iter().find(|(port, _)| *port == wanted.port());
     if let Some((_, beside)) = beside {
         at.set_port(*beside);
     }
-    match open(wanted) {
+    match open(wanted).await {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && !all.contains(&at) => {
-            open(at).map(|listener| Open { at, listener })
+            open(at).await.map(|listener| Open { at, listener })
         }
         opened => opened.map(|listener| Open { at: wanted, listener }),
     }
 }
 
-fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    // The web process may still hold the socket of a daemon that has gone; both serve until it takes ours. The kernel
-    // allows that to sockets of the same user only.
-    sockopt::set_socket_reuseport(&socket, true)?;
-    if address.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, true)?;
-    }
-    rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    Ok(socket.into())
+async fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
+    hand::open(&hand::Socket::Pages(address)).await.map(TcpListener::from)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_next_daemon_can_listen_while_the_web_process_holds_the_old_socket() {
+    #[tokio::test]
+    async fn the_next_daemon_can_listen_while_the_web_process_holds_the_old_socket() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let held = open(any).unwrap();
+        let held = open(any).await.unwrap();
         let address = held.local_addr().unwrap();
         let mut next = Listeners::default();
-        assert!(next.become_these(&[address]));
+        assert!(next.become_these(&[address]).await);
         assert_eq!(next.each().0, [address]);
-        assert!(!next.become_these(&[address]), "nothing new");
+        assert!(!next.become_these(&[address]).await, "nothing new");
         drop(held);
         std::net::TcpStream::connect(address).unwrap();
     }
 
-    #[test]
-    fn an_address_that_cannot_be_had_costs_no_other() {
+    #[tokio::test]
+    async fn an_address_that_cannot_be_had_costs_no_other() {
         let mut listeners = Listeners::default();
         let foreign = SocketAddr::from(([192, 0, 2, 1], 1));
-        let ours = open(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().local_addr().unwrap();
-        assert!(listeners.become_these(&[foreign, ours]));
+        let ours = open(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap().local_addr().unwrap();
+        assert!(listeners.become_these(&[foreign, ours]).await);
         assert_eq!(listeners.each().0, [ours]);
     }
 }

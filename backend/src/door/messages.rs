@@ -6,13 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::Certificate;
+use crate::sessions;
 use crate::settings::Settings;
 
 pub use super::guarded::RESET_WORD;
 pub use crate::appliance::{
     Assignment, Attempt, Barrier, Beside, Defeated, Dropper, Effect, FromPart, FromUci, HelperState,
-    InternetState, Ipv6State, KnownDevice, Lack, ManyClients, Port, Protocol, Refusal, RefusalKind, Rules,
-    Status, Trial, Uci, Use,
+    InternetState, Ipv6State, KnownDevice, Lack, ManyClients, OverShare, Port, Protocol, Refusal,
+    RefusalKind, Rules, Status, Trial, Uci, Use,
 };
 pub use crate::backup::MAX_FILE as MAX_BACKUP;
 pub use crate::clock::Clock;
@@ -284,6 +285,12 @@ pub enum Request {
         /// Its hardware address.
         mac: String,
     },
+    /// Ends every connection that a device of the home has begun. Answer: [`Response::Done`], or refused with `invalid` where nothing
+    /// is known of it.
+    EndConnections {
+        /// Its hardware address.
+        mac: String,
+    },
     /// (admin) Deny state in role router, table gone in role companion; the daemon ends. Answer: [`Response::Done`].
     Stop,
     /// (web.sock only, open) This connection becomes a stream of [`Response::Listeners`], each with that many file
@@ -430,8 +437,8 @@ pub struct LiveLogin {
     pub age_seconds: u64,
     /// Seconds since a person last did something with it.
     pub idle_seconds: u64,
-    /// The browser's address, as the web process names it.
-    pub source: IpAddr,
+    /// Whose browser it is, by the address that the web process names.
+    pub device: sessions::Device,
     /// Whether it is the one that asks.
     pub current: bool,
 }

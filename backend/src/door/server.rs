@@ -34,6 +34,10 @@ const GREETING_TIME: Duration = Duration::from_secs(5);
 
 /// Pause before an address that could not be had is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// The same after [`TRIES`]: each may be a process of its own (`kernel/hand.rs`).
+const LATER: Duration = Duration::from_secs(10);
+/// IPv6 looks for duplicates for a second or two.
+const TRIES: u32 = 10;
 
 /// Why the daemon shall end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,10 +105,12 @@ impl<K: Kernel> Server<K> {
     /// Follows the addresses. One that cannot be had yet (IPv6 looks for duplicates first) is tried again.
     async fn keep_listeners(self: Arc<Self>) {
         let mut wanted = self.appliance.admin_addresses();
+        let mut tries = 0;
         loop {
             let addresses = wanted.borrow_and_update().clone();
+            tries += 1;
             let mut listeners = self.listeners.lock().await;
-            let changed = listeners.become_these(&addresses);
+            let changed = listeners.become_these(&addresses).await;
             if listeners.moved() {
                 self.appliance.note_taken_ports();
             }
@@ -114,8 +120,11 @@ impl<K: Kernel> Server<K> {
             }
             let missing = self.listeners.lock().await.each().0.len() < addresses.len();
             tokio::select! {
-                differs = wanted.changed() => if differs.is_err() { return },
-                () = tokio::time::sleep(AGAIN), if missing => {}
+                differs = wanted.changed() => match differs {
+                    Ok(()) => tries = 0,
+                    Err(_) => return,
+                },
+                () = tokio::time::sleep(if tries < TRIES { AGAIN } else { LATER }), if missing => {}
             }
         }
     }
@@ -389,6 +398,16 @@ impl<K: Kernel> Server<K> {
             Request::RemoveDevice { base_revision, mac } => {
                 done(self.appliance.remove_device(base_revision, &mac, author).await?)
             }
+            Request::EndConnections { mac } => {
+                let ended = self.appliance.end_connections(&mac).await?;
+                log::info(&format!("{} ended every connection of {}", author.who, mac.trim()));
+                self.journal().note(
+                    JournalKind::Change,
+                    author.by(),
+                    &format!("ended every connection of {}", mac.trim()),
+                );
+                done(ended)
+            }
             Request::Rules => Ok(Response::Text { text: self.appliance.rules().await }),
             Request::Check => done(self.appliance.check().await?),
             Request::Stop => {
@@ -421,12 +440,13 @@ impl<K: Kernel> Server<K> {
             }
             Request::EndLogin { .. } => done("That login had ended already."),
             _ => {
-                let logins = self.logins.live(self.idle()).into_iter();
-                let logins = logins.map(|live| LiveLogin {
+                let live = self.logins.live(self.idle());
+                let devices = self.appliance.whose(live.iter().map(|live| live.source)).await;
+                let logins = live.into_iter().zip(devices).map(|(live, device)| LiveLogin {
                     id: live.id,
                     age_seconds: live.age.as_secs(),
                     idle_seconds: live.idle.as_secs(),
-                    source: live.source,
+                    device,
                     current: live.ticket == ticket,
                 });
                 Ok(Response::Logins { logins: logins.collect() })

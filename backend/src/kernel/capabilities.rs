@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Error, nft};
+use super::{Error, conntrack, nft};
 use crate::ruleset::{Capabilities, Helper};
 
 /// Everything that the rules of `passthrough.ipsec.many_clients` are made of.
@@ -39,7 +39,7 @@ const ZONES: &str = "  map seen {
     delete @host { ct zone : ip saddr }
   }
 ";
-/// What port forwards are made of.
+/// What port forwards are made of, and `ruleset/sources.rs`.
 const FORWARDS: &str = "  map port {
     type inet_proto . inet_service : ipv4_addr . inet_service
   }
@@ -55,6 +55,11 @@ const FORWARDS: &str = "  map port {
   chain dstnat {
     type nat hook prerouting priority dstnat; policy accept;
     fib daddr . iif type local jump forwards
+  }
+  chain sources {
+    type filter hook prerouting priority -310; policy accept;
+    fib saddr oifname \"lo\" return
+    fib saddr type != unicast drop
   }
 ";
 const EVENTS: &str = "  chain told {
@@ -84,8 +89,10 @@ pub(super) async fn capabilities() -> Result<Capabilities, Error> {
     // Many kernels are built without flow tables.
     let (all, flow_tables) = tokio::join!(taken(&all), taken(FLOW_TABLE));
     let (all, flow_tables) = (all?, flow_tables?);
+    // After those questions, which bring conntrack's module.
+    let (_, connections) = conntrack::fill();
     if all {
-        return Ok(Capabilities { flow_tables, ..Capabilities::everything() });
+        return Ok(Capabilities { flow_tables, connections, ..Capabilities::everything() });
     }
     // Without the right to ask, every answer would be no.
     nft::check(&table("")).await?;
@@ -101,6 +108,7 @@ pub(super) async fn capabilities() -> Result<Capabilities, Error> {
         forwards: taken(FORWARDS).await?,
         events: taken(EVENTS).await?,
         names: taken(NAMES).await?,
+        connections,
         flow_tables,
     })
 }

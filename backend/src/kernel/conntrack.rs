@@ -3,6 +3,7 @@
 //! Numbers are those of include/uapi/linux/netfilter/nfnetlink_conntrack.h; netfilter sends its own in network order.
 
 mod entries;
+mod held;
 
 use std::fs;
 use std::io;
@@ -16,6 +17,7 @@ use super::netlink::{
 use super::{Announcer, Counter, Error, Event, Flow, FlowHandle, FlowMatch};
 
 pub(super) use entries::entries;
+pub(super) use held::{end_begun_by, held};
 
 const SUBSYSTEM: u16 = 1 << 8;
 const IPCTNL_MSG_CT_NEW: u16 = SUBSYSTEM;

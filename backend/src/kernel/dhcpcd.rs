@@ -1,22 +1,22 @@
 //! Runs dhcpcd, the DHCPv6 client of the internet port, and hears which prefix was delegated.
 //!
 //! As udhcpc does, it calls us by another name ([`EVENT`]) at every event and sets nothing itself (`noconfigure`). It outlives our
-//! daemon, whose lock it inherits: so the next daemon ends it ([`end_left_over`]) and starts another, which asks for the same prefix
+//! daemon, whose lock it may inherit (`udhcpc.rs`): so the next daemon ends it ([`end_left_over`]) and starts another, which asks for the same prefix
 //! (RFC 8415 section 18.2.12): it keeps lease and DUID (section 11) in [`KEPT`]. Ended by SIGTERM it releases nothing.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Mutex;
 
 use rustix::fs::{Access, access};
-use tokio::process::Command;
 
+use super::hand::{self, Places, Program};
 use super::process::{self, read, write};
 use super::udhcpc::{boot, ring, seconds};
 use super::{Error, Load};
 use crate::log;
 use crate::services::{Delegated, PrefixClient, Service};
+use crate::settings::names::IfName;
 
 /// The name by which dhcpcd calls us.
 pub const EVENT: &str = "postern-dhcp6-event";
@@ -37,6 +37,7 @@ const CONFIG: &str = "dhcpcd.conf";
 pub(super) struct Dhcpcd {
     /// Where the prefix is written; only we can write there.
     run: PathBuf,
+    state: PathBuf,
     pid: PathBuf,
     /// Why the last start failed.
     failed: Mutex<Option<String>>,
@@ -45,7 +46,7 @@ pub(super) struct Dhcpcd {
 impl Dhcpcd {
     /// Its files are made in `run` (gone at boot) and `state` (kept).
     pub(super) fn new(run: &Path, state: &Path) -> Self {
-        Self { run: run.to_owned(), pid: pid(state), failed: Mutex::default() }
+        Self { run: run.to_owned(), state: state.to_owned(), pid: pid(state), failed: Mutex::default() }
     }
 
     /// Makes it so. That it cannot is told by [`Self::served`] and keeps nobody from anything else: a home without IPv6 is better
@@ -55,7 +56,7 @@ impl Dhcpcd {
             return;
         }
         let done = match (wanted, program()) {
-            (Some(wanted), Some(program)) => self.run(program, wanted).await,
+            (Some(wanted), Some(_)) => self.run(wanted).await,
             _ => self.stop().await,
         };
         let words = done.err().map(|error| error.to_string());
@@ -84,7 +85,7 @@ impl Dhcpcd {
         (service, delegated.and_then(|delegated| delegated.at(&boot(), seconds())), unusable)
     }
 
-    async fn run(&self, program: &str, wanted: &PrefixClient) -> Result<(), Error> {
+    async fn run(&self, wanted: &PrefixClient) -> Result<(), Error> {
         let (config, script) = (self.run.join(CONFIG), self.run.join(EVENT));
         let text = wanted.config();
         let same = read(&config).is_ok_and(|now| now == text.as_bytes());
@@ -111,26 +112,19 @@ impl Dhcpcd {
         let _ = std::fs::remove_file(self.run.join(UNUSABLE));
         write(&config, &text)?;
         std::os::unix::fs::symlink(std::env::current_exe().map_err(failed)?, &script).map_err(failed)?;
-        // Dropped, it goes on; tokio takes its end from it when that comes.
-        let child = Command::new(program)
-            .arg("-B")
-            .arg("-f")
-            .arg(&config)
-            .arg("-c")
-            .arg(&script)
-            .arg(wanted.device.as_str())
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(failed)?;
-        let number = child.id().ok_or_else(|| Error::PrefixClient("dhcpcd ended at its start".to_owned()))?;
+        let client = Program::Prefix { device: wanted.device.clone() };
+        let places = Places { run: &self.run, state: &self.state };
+        let started = hand::start(&client, places).await.map_err(failed)?;
+        let number =
+            started.number().ok_or_else(|| Error::PrefixClient("dhcpcd ended at its start".to_owned()))?;
         let began =
             began(number).ok_or_else(|| Error::PrefixClient("dhcpcd ended at its start".to_owned()))?;
-        write(&self.pid, &format!("{number} {began}\n"))
+        let noted = write(&self.pid, &format!("{number} {began}\n"));
+        if noted.is_err() {
+            // Nobody would ever end it.
+            started.end_within(std::time::Duration::ZERO).await;
+        }
+        noted
     }
 
     async fn stop(&self) -> Result<(), Error> {
@@ -154,6 +148,12 @@ impl Dhcpcd {
             let _ = std::fs::remove_file(self.run.join(name));
         }
     }
+}
+
+/// How it is called.
+pub(super) fn words(places: Places<'_>, device: &IfName) -> Vec<String> {
+    let path = |name: &str| places.run.join(name).display().to_string();
+    vec!["-B".into(), "-f".into(), path(CONFIG), "-c".into(), path(EVENT), device.to_string()]
 }
 
 /// Ends the dhcpcd that a daemon of the past has left in `state`. Its prefix stays in force.
@@ -220,7 +220,7 @@ fn pid(state: &Path) -> PathBuf {
     state.join("dhcpcd.pid")
 }
 
-fn program() -> Option<&'static str> {
+pub(super) fn program() -> Option<&'static str> {
     PROGRAMS.into_iter().find(|place| Path::new(place).exists())
 }
 

@@ -1,20 +1,21 @@
 //! Runs dnsmasq. It makes itself a daemon, so that DHCP and DNS outlive ours; the next one of ours finds it by its pid
 //! file, and proves before every signal that this process is the one that file speaks of. Never by name.
 //!
-//! It inherits the three capabilities of ours as ambient ones, and closes every descriptor it was not told of (dnsmasq.c,
-//! `close_fds`), the daemon's lock among them.
+//! It inherits the three capabilities of ours (or of the [`hand`] that becomes it) as ambient ones, and closes every descriptor it was
+//! not told of (dnsmasq.c, `close_fds`), the daemon's lock among them.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use super::hand::{self, Places, Program};
 use super::process::{self, read, write};
 use super::{Error, Load};
 use crate::log;
@@ -28,14 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The dnsmasq of this box that is ours.
 #[derive(Debug)]
 pub(super) struct Dnsmasq {
-    /// What it reads at its start; in a directory that only we can write.
-    config: PathBuf,
-    reservations: PathBuf,
-    names: PathBuf,
-    servers: PathBuf,
-    /// Beside the leases, and not beside the configuration: it must outlive a `/run` that is cleared under us.
-    pid: PathBuf,
-    leases: PathBuf,
+    run: PathBuf,
+    state: PathBuf,
+    files: Files,
     /// This daemon has told it to read its files again: the last one may have died before it could.
     told: AtomicBool,
     /// Why the last start failed.
@@ -46,12 +42,9 @@ impl Dnsmasq {
     /// Its files are made in `run` (gone at boot) and `state` (kept).
     pub(super) fn new(run: &Path, state: &Path) -> Self {
         Self {
-            config: run.join("dnsmasq.conf"),
-            reservations: run.join("dnsmasq.reservations"),
-            names: run.join("dnsmasq.names"),
-            servers: run.join("dnsmasq.servers"),
-            pid: state.join("dnsmasq.pid"),
-            leases: state.join("dnsmasq.leases"),
+            run: run.to_owned(),
+            state: state.to_owned(),
+            files: Files::of(Places { run, state }),
             told: AtomicBool::default(),
             failed: Mutex::default(),
         }
@@ -83,7 +76,7 @@ impl Dnsmasq {
             (true, _, None, Some(_)) => Service::Running,
             (true, _, None, None) => Service::Failed { words: "dnsmasq has ended".to_owned() },
         };
-        (service, leases::parse(&read(&self.leases).unwrap_or_default()))
+        (service, leases::parse(&read(&self.files.leases).unwrap_or_default()))
     }
 
     async fn run(&self, program: &'static str, wanted: &services::Dnsmasq) -> Result<(), Error> {
@@ -123,7 +116,7 @@ impl Dnsmasq {
 
     /// Tries the text without using it.
     async fn check(&self, program: &'static str, wanted: &services::Dnsmasq) -> Result<(), Error> {
-        let tried = self.config.with_extension("tried");
+        let tried = self.files.config.with_extension("tried");
         write(&tried, &wanted.config)?;
         let done = execute(program, &["--test".to_owned(), option("conf-file", &tried)]).await;
         let _ = std::fs::remove_file(&tried);
@@ -131,22 +124,29 @@ impl Dnsmasq {
     }
 
     async fn start(&self, program: &'static str) -> Result<(), Error> {
-        execute(program, &self.arguments()).await?;
+        let places = Places { run: &self.run, state: &self.state };
+        match hand::start_by_hand(&Program::Dnsmasq).await {
+            Some(handed) => return self.came_up(handed.map_err(|e| Error::Service(e.to_string()))?).await,
+            None => execute(program, &words(places)).await?,
+        }
         match self.running() {
             Some(_) => Ok(()),
             None => Err(Error::Service("dnsmasq ended right after its start".to_owned())),
         }
     }
 
-    fn arguments(&self) -> [String; 6] {
-        [
-            option("conf-file", &self.config),
-            option("pid-file", &self.pid),
-            option("dhcp-leasefile", &self.leases),
-            option("dhcp-hostsfile", &self.reservations),
-            option("addn-hosts", &self.names),
-            option("servers-file", &self.servers),
-        ]
+    /// One in the foreground tells by its pid file that it serves: it has its sockets before it writes that (dnsmasq.c, `main`).
+    async fn came_up(&self, handed: hand::Handed) -> Result<(), Error> {
+        let end = Instant::now() + PATIENCE;
+        while self.running().is_none() {
+            if handed.ended() || Instant::now() > end {
+                let words = handed.last_words().await;
+                let words = if words.trim().is_empty() { "dnsmasq did not come up" } else { &words };
+                return Err(Error::Service(short(words)));
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
     }
 
     async fn stop(&self) -> Result<(), Error> {
@@ -166,29 +166,73 @@ impl Dnsmasq {
     }
 
     fn running(&self) -> Option<OwnedFd> {
-        process::running(&self.pid, &option("pid-file", &self.pid))
+        process::running(&self.files.pid, &option("pid-file", &self.files.pid))
     }
 
     fn files(&self) -> Option<services::Dnsmasq> {
         let text = |path: &Path| String::from_utf8(read(path).ok()?).ok();
         Some(services::Dnsmasq {
-            config: text(&self.config)?,
-            reservations: text(&self.reservations)?,
-            names: text(&self.names)?,
+            config: text(&self.files.config)?,
+            reservations: text(&self.files.reservations)?,
+            names: text(&self.files.names)?,
             // One of an older release was not told of such a file: it needs another start.
-            servers: text(&self.servers)?,
+            servers: text(&self.files.servers)?,
         })
     }
 
     fn write(&self, wanted: &services::Dnsmasq) -> Result<(), Error> {
-        write(&self.reservations, &wanted.reservations)?;
-        write(&self.names, &wanted.names)?;
-        write(&self.servers, &wanted.servers)?;
-        write(&self.config, &wanted.config)
+        write(&self.files.reservations, &wanted.reservations)?;
+        write(&self.files.names, &wanted.names)?;
+        write(&self.files.servers, &wanted.servers)?;
+        write(&self.files.config, &wanted.config)
     }
 }
 
-fn program() -> Option<&'static str> {
+/// What somebody else's program says, as one line.
+fn short(words: &str) -> String {
+    words.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect()
+}
+
+/// Its files.
+#[derive(Debug)]
+struct Files {
+    /// What it reads at its start; in a directory that only we can write.
+    config: PathBuf,
+    reservations: PathBuf,
+    names: PathBuf,
+    servers: PathBuf,
+    /// Beside the leases, and not beside the configuration: it must outlive a `/run` that is cleared under us.
+    pid: PathBuf,
+    leases: PathBuf,
+}
+
+impl Files {
+    fn of(Places { run, state }: Places<'_>) -> Self {
+        Self {
+            config: run.join("dnsmasq.conf"),
+            reservations: run.join("dnsmasq.reservations"),
+            names: run.join("dnsmasq.names"),
+            servers: run.join("dnsmasq.servers"),
+            pid: state.join("dnsmasq.pid"),
+            leases: state.join("dnsmasq.leases"),
+        }
+    }
+}
+
+/// How it is called.
+pub(super) fn words(places: Places<'_>) -> [String; 6] {
+    let files = Files::of(places);
+    [
+        option("conf-file", &files.config),
+        option("pid-file", &files.pid),
+        option("dhcp-leasefile", &files.leases),
+        option("dhcp-hostsfile", &files.reservations),
+        option("addn-hosts", &files.names),
+        option("servers-file", &files.servers),
+    ]
+}
+
+pub(super) fn program() -> Option<&'static str> {
     PROGRAMS.into_iter().find(|place| Path::new(place).exists())
 }
 
@@ -216,7 +260,6 @@ async fn execute(program: &str, arguments: &[String]) -> Result<(), Error> {
     if output.status.success() {
         return Ok(());
     }
-    let words = String::from_utf8_lossy(&output.stderr);
-    let words: String = words.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
+    let words = short(&String::from_utf8_lossy(&output.stderr));
     Err(Error::Service(if words.is_empty() { output.status.to_string() } else { words }))
 }

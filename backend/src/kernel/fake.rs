@@ -1,13 +1,13 @@
 //! A kernel of paper: it does nothing, remembers what it was told, and can be told to fail. For tests of the order
 //! of things; clones share their memory, so a test keeps one and hands the other on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::{Bridge, Link, Load, Member, Named, Neighbour, Network, Numbers, Observation, SeenLink, Table};
 use super::{Counter, Element, Entries, Entry, Error, Event, Flow, FlowMatch, Kernel};
@@ -20,6 +20,7 @@ use crate::settings::names::IfName;
 #[derive(Debug, Clone, Default)]
 pub struct Fake {
     memory: Arc<Mutex<Memory>>,
+    died: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +47,8 @@ struct Memory {
     /// Conntrack entries, and how many fit, for [`Kernel::observe`].
     fill: Option<(u64, u64)>,
     entries: Entries,
+    /// How many conntrack entries each address has begun, for [`Kernel::held`].
+    held: BTreeMap<IpAddr, u64>,
     carried: Option<(Counter, Counter)>,
     elements: BTreeMap<String, Vec<Element>>,
     neighbours: Vec<Neighbour>,
@@ -77,6 +80,11 @@ impl Fake {
     /// killed there. [`Fake::revive`] ends it.
     pub fn die_at(&self, k: usize) {
         self.memory().dying = Some(k);
+    }
+
+    /// Returns when a caller was killed by [`Fake::die_at`].
+    pub async fn died(&self) {
+        self.died.notified().await;
     }
 
     /// Calls work again, for the next daemon.
@@ -133,6 +141,11 @@ impl Fake {
     /// So many conntrack entries there shall be, of so many that fit.
     pub fn set_fill(&self, entries: u64, room: u64) {
         self.memory().fill = Some((entries, room));
+    }
+
+    /// So many conntrack entries each of these addresses shall have begun.
+    pub fn set_held(&self, held: impl IntoIterator<Item = (IpAddr, u64)>) {
+        self.memory().held = held.into_iter().collect();
     }
 
     /// The neighbours there shall be.
@@ -230,6 +243,7 @@ impl Fake {
             memory.dying == Some(0)
         };
         if dead {
+            self.died.notify_one();
             // The caller was killed: whatever it wanted of the kernel, it does not happen.
             std::future::pending::<()>().await;
         }
@@ -310,6 +324,25 @@ impl Kernel for Fake {
         all.left_out = all.entries.len().saturating_sub(most) as u64;
         all.entries.truncate(most);
         Ok(all)
+    }
+
+    async fn held(&self, whose: &HashMap<IpAddr, [u8; 6]>) -> Result<HashMap<[u8; 6], u64>, Error> {
+        let memory = self.note("held".into()).await?;
+        let mut held = HashMap::new();
+        for (address, entries) in &memory.held {
+            if let Some(owner) = whose.get(address) {
+                *held.entry(*owner).or_default() += entries;
+            }
+        }
+        Ok(held)
+    }
+
+    async fn end_begun_by(&self, addresses: &HashSet<IpAddr>) -> Result<usize, Error> {
+        let mut memory = self.note("end all".into()).await?;
+        let theirs = memory.held.iter().filter(|(address, _)| addresses.contains(address));
+        let ended = theirs.map(|(_, entries)| *entries as usize).sum();
+        memory.held.retain(|address, _| !addresses.contains(address));
+        Ok(ended)
     }
 
     async fn elements(

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddrV6};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sendto, socket_with, sockopt};
+use rustix::net::{SendFlags, sendto, sockopt};
 
+use super::hand;
 use super::links::{self, Address, Links, Request};
 use super::{Error, Numbers};
 use crate::services::LentAddress;
@@ -51,18 +52,17 @@ pub(super) async fn number(wanted: &Numbers) -> Result<(), Error> {
     }
     if let Some(port) = wanted.solicit.as_ref().and_then(index) {
         // Without a link, or a link-local address yet, there is nobody to ask: it is tried again.
-        let _ = solicit(port);
+        let _ = solicit(port).await;
     }
     Ok(())
 }
 
 /// Asks the routers of a link to advertise themselves (RFC 4861 section 4.1): to all of them, from our link-local address, with
 /// hop limit 255, which proves that nobody forwarded it. The kernel sets the checksum of ICMPv6 (RFC 3542 section 3.1).
-fn solicit(device: u32) -> rustix::io::Result<()> {
+async fn solicit(device: u32) -> std::io::Result<()> {
     const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
     const SOLICITATION: [u8; 8] = [133, 0, 0, 0, 0, 0, 0, 0];
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::INET6, SocketType::RAW, flags, Some(ipproto::ICMPV6))?;
+    let socket = hand::open(&hand::Socket::Icmp6).await?;
     sockopt::set_ipv6_multicast_hops(&socket, 255)?;
     sendto(&socket, &SOLICITATION, SendFlags::empty(), &SocketAddrV6::new(ALL_ROUTERS, 0, 0, device))?;
     Ok(())

@@ -3,8 +3,8 @@
 //! Netfilter's netlink blocks, for microseconds as a rule: it runs on tokio's blocking threads. So does a change of the
 //! network, in a runtime of its own. nft is a child process.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -137,6 +137,16 @@ impl Kernel for Linux {
     async fn entries(&self, wanted: &[FlowMatch], most: usize) -> Result<Entries, Error> {
         let wanted = wanted.to_vec();
         blocking(move || conntrack::entries(&wanted, most)).await
+    }
+
+    async fn held(&self, whose: &HashMap<IpAddr, [u8; 6]>) -> Result<HashMap<[u8; 6], u64>, Error> {
+        let whose = whose.clone();
+        blocking(move || conntrack::held(&whose)).await
+    }
+
+    async fn end_begun_by(&self, addresses: &HashSet<IpAddr>) -> Result<usize, Error> {
+        let addresses = addresses.clone();
+        blocking(move || conntrack::end_begun_by(&addresses)).await
     }
 
     async fn elements(

@@ -151,7 +151,8 @@ pub fn event(program: &Path, words: &[OsString]) -> Result<(), String> {
 
 /// Whether a device of this name is there.
 fn exists(device: &IfName) -> bool {
-    let asked = socket(AddressFamily::INET, SocketType::DGRAM, None);
+    // Any socket answers for every device (netdevice(7)); the daemon may have no other kind.
+    let asked = socket(AddressFamily::UNIX, SocketType::DGRAM, None);
     asked.is_ok_and(|socket| netdevice::name_to_index(&socket, device.as_str()).is_ok())
 }
 

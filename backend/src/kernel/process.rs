@@ -64,7 +64,7 @@ pub(super) fn tell(process: &OwnedFd, signal: Signal) {
 }
 
 /// A pidfd is readable once its process has ended (pidfd_open(2)).
-fn ended(process: &OwnedFd) -> bool {
+pub(super) fn ended(process: &OwnedFd) -> bool {
     let mut asked = [PollFd::new(process, PollFlags::IN)];
     poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }

@@ -4,26 +4,27 @@
 //! lease. [`event`] reads the words as addresses, writes what it understood to a file that only our uid can write, and
 //! rings a bell; the daemon reads the file. udhcpc sets no address itself: the daemon does.
 //!
-//! It outlives our daemon, so that the lease is renewed meanwhile. It inherits the daemon's lock (`daemon.rs`), so the
-//! next daemon ends it before it waits for that ([`end_left_over`]) and starts another, which asks for the same address.
+//! It outlives our daemon, so that the lease is renewed meanwhile. Started by the daemon itself ([`hand`]) it inherits its lock
+//! (`daemon.rs`), so the next daemon ends it before it waits for that ([`end_left_over`]) and starts another, which asks for the same
+//! address.
 
 use std::ffi::OsStr;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::net::UnixDatagram;
-use tokio::process::Command;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
+use super::hand::{self, Places, Program};
 use super::process::{self, read, write};
 use super::{Error, Load};
 use crate::log;
 use crate::services::{DhcpClient, InternetLease, Served, Service};
-use crate::settings::names::IfName;
+use crate::settings::names::{IfName, Mac};
 
 /// The name by which udhcpc calls us.
 pub const EVENT: &str = "postern-dhcp-event";
@@ -52,6 +53,7 @@ const BELL: &str = "internet.bell";
 pub(super) struct Udhcpc {
     /// Where the lease is written; only we can write there.
     run: PathBuf,
+    state: PathBuf,
     pid: PathBuf,
     bell: Option<UnixDatagram>,
     /// Why the last start failed.
@@ -72,7 +74,8 @@ impl Udhcpc {
         if let Err(error) = &made {
             log::warning(&format!("a new lease will be noticed late: {}: {error}", run.join(BELL).display()));
         }
-        Self { run: run.to_owned(), pid: pid(state), bell: made.ok(), failed: Mutex::default() }
+        let (run, state, pid) = (run.to_owned(), state.to_owned(), pid(state));
+        Self { run, state, pid, bell: made.ok(), failed: Mutex::default() }
     }
 
     /// Waits until a lease has come or gone.
@@ -92,7 +95,7 @@ impl Udhcpc {
             return Ok(());
         }
         let done = match (wanted, program()) {
-            (Some(wanted), Some(program)) => self.run(program, wanted).await,
+            (Some(wanted), Some(_)) => self.run(wanted).await,
             _ => self.stop().await,
         };
         let words = done.as_ref().err().map(ToString::to_string);
@@ -118,42 +121,27 @@ impl Udhcpc {
 
     /// What is lent on these ports, where somebody lends. A client each, which asks for seconds and ends.
     pub(super) async fn offers(&self, devices: &[IfName]) -> Result<Vec<InternetLease>, Error> {
-        let Some(program) = program() else {
+        if program().is_none() {
             return Err(Error::DhcpClient("udhcpc is not installed".to_owned()));
-        };
-        let clients = devices.iter().map(|device| self.offer(program, device));
+        }
+        let clients = devices.iter().map(|device| self.offer(device));
         let offers = futures_util::future::join_all(clients).await;
         // One that failed is not "nobody lends there": the guess which port is the internet would be wrong.
         let offers: Vec<Option<InternetLease>> = offers.into_iter().collect::<Result<_, _>>()?;
         Ok(offers.into_iter().flatten().collect())
     }
 
-    async fn offer(&self, program: &str, device: &IfName) -> Result<Option<InternetLease>, Error> {
+    async fn offer(&self, device: &IfName) -> Result<Option<InternetLease>, Error> {
         let failed = |e: std::io::Error| Error::DhcpClient(e.to_string());
-        let run = self.run.join(format!("offer-{device}"));
+        let run = offered(&self.run, device);
         let _ = std::fs::remove_dir_all(&run);
         std::fs::create_dir_all(&run).map_err(failed)?;
         let script = run.join(EVENT);
         std::os::unix::fs::symlink(std::env::current_exe().map_err(failed)?, &script).map_err(failed)?;
         write(&run.join(STARTING), "")?;
-        let mut child = Command::new(program)
-            .args([
-                "-f", "-q", "-n", "-t", "3", "-T", "1", "-o", "-O", "subnet", "-O", "router", "-O", "lease",
-            ])
-            .arg("-i")
-            .arg(device.as_str())
-            .arg("-s")
-            .arg(&script)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(failed)?;
+        let client = Program::Offer { device: device.clone() };
         // One that hangs says nothing.
-        let _ = timeout(OFFER, child.wait()).await;
+        hand::start(&client, self.places()).await.map_err(failed)?.end_within(OFFER).await;
         let lease = stored(&run);
         let _ = std::fs::remove_dir_all(&run);
         Ok(lease)
@@ -172,10 +160,10 @@ impl Udhcpc {
         }
     }
 
-    async fn run(&self, program: &str, wanted: &DhcpClient) -> Result<(), Error> {
+    async fn run(&self, wanted: &DhcpClient) -> Result<(), Error> {
         let known = self.lease().filter(|lease| lease.device == wanted.device);
         // The address to ask for depends on when it was started, and tells nothing of what is wanted.
-        let mut arguments = self.arguments(wanted);
+        let arguments = words(self.places(), &wanted.device, wanted.mac, None);
         let same = |words: &[String]| words.get(1..=arguments.len()) == Some(&arguments);
         if self.running().is_some_and(|(_, words)| same(&words)) {
             return Ok(());
@@ -188,27 +176,20 @@ impl Udhcpc {
             _ => {}
         }
         std::os::unix::fs::symlink(std::env::current_exe().map_err(failed)?, &script).map_err(failed)?;
-        match known {
-            Some(lease) => arguments.extend(["-r".to_owned(), lease.address.address().to_string()]),
+        if known.is_none() {
             // Of another port.
-            None => self.forget(),
+            self.forget();
         }
         let _ = std::fs::remove_file(self.run.join(UNUSABLE));
         write(&self.run.join(STARTING), "")?;
-        // Dropped, it goes on; tokio takes its end from it when that comes.
-        let child = Command::new(program)
-            .args(&arguments)
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        drop(child.map_err(failed)?);
+        let address = known.map(|lease| lease.address.address());
+        let client = Program::Lease { device: wanted.device.clone(), mac: wanted.mac, address };
+        let started = hand::start(&client, self.places()).await.map_err(failed)?;
         let end = Instant::now() + PATIENCE;
         while self.running().is_none() {
             if Instant::now() > end {
+                // It may run all the same, and only its number could not be written: nobody would ever end it.
+                started.end_within(Duration::ZERO).await;
                 return Err(Error::DhcpClient("udhcpc did not come up".to_owned()));
             }
             sleep(Duration::from_millis(5)).await;
@@ -216,20 +197,8 @@ impl Udhcpc {
         Ok(())
     }
 
-    fn arguments(&self, wanted: &DhcpClient) -> Vec<String> {
-        let path = |path: &Path| path.display().to_string();
-        let (device, script, pid) = (wanted.device.to_string(), path(&self.run.join(EVENT)), path(&self.pid));
-        let mut words = vec!["-f", "-i", &device, "-s", &script, "-p", &pid];
-        // Four questions two seconds apart, then a pause of ten.
-        words.extend(["-t", "4", "-T", "2", "-A", "10"]);
-        // Nothing but what is used: no routes, no domain, no boot file.
-        words.extend(["-o", "-O", "subnet", "-O", "router", "-O", "dns", "-O", "lease"]);
-        let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
-        if let Some(mac) = wanted.mac {
-            let digits: String = mac.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-            words.extend(["-x".to_owned(), format!("0x3d:01{digits}")]);
-        }
-        words
+    fn places(&self) -> Places<'_> {
+        Places { run: &self.run, state: &self.state }
     }
 
     async fn stop(&self) -> Result<(), Error> {
@@ -260,6 +229,47 @@ impl Udhcpc {
             let _ = std::fs::remove_file(self.run.join(name));
         }
     }
+}
+
+/// How the client is called that keeps an address. The one to ask for comes last.
+pub(super) fn words(
+    places: Places<'_>,
+    device: &IfName,
+    mac: Option<Mac>,
+    address: Option<Ipv4Addr>,
+) -> Vec<String> {
+    let path = |path: &Path| path.display().to_string();
+    let (script, pid) = (path(&places.run.join(EVENT)), path(&pid(places.state)));
+    let mut words = vec!["-f", "-i", device.as_str(), "-s", &script, "-p", &pid];
+    // Four questions two seconds apart, then a pause of ten.
+    words.extend(["-t", "4", "-T", "2", "-A", "10"]);
+    // Nothing but what is used: no routes, no domain, no boot file.
+    words.extend(["-o", "-O", "subnet", "-O", "router", "-O", "dns", "-O", "lease"]);
+    let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+    if let Some(mac) = mac {
+        let digits: String = mac.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        words.extend(["-x".to_owned(), format!("0x3d:01{digits}")]);
+    }
+    if let Some(address) = address {
+        words.extend(["-r".to_owned(), address.to_string()]);
+    }
+    words
+}
+
+/// How the client is called that asks who lends: three times, and it sets nothing.
+pub(super) fn offer_words(places: Places<'_>, device: &IfName) -> Vec<String> {
+    let mut words: Vec<String> =
+        ["-f", "-q", "-n", "-t", "3", "-T", "1", "-o", "-O", "subnet", "-O", "router", "-O", "lease"]
+            .map(str::to_owned)
+            .to_vec();
+    let script = offered(places.run, device).join(EVENT).display().to_string();
+    words.extend(["-i".to_owned(), device.to_string(), "-s".to_owned(), script]);
+    words
+}
+
+/// Where such a client writes what it was offered.
+fn offered(run: &Path, device: &IfName) -> PathBuf {
+    run.join(format!("offer-{device}"))
 }
 
 /// Ends the udhcpc that a daemon of the past has left in `state`. Its lease stays in force.
@@ -331,7 +341,7 @@ fn pid(state: &Path) -> PathBuf {
     state.join("udhcpc.pid")
 }
 
-fn program() -> Option<&'static str> {
+pub(super) fn program() -> Option<&'static str> {
     PROGRAMS.into_iter().find(|place| Path::new(place).exists())
 }
 

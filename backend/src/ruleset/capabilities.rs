@@ -15,18 +15,21 @@ pub struct Capabilities {
     /// Each client of one IPsec server can have a conntrack zone of its own: `ct zone set`, raw payload, `fib`,
     /// sets and maps that rules fill.
     pub many_clients: bool,
-    /// Ports can be forwarded: `fib`, which tells what is addressed to this box, and translation by a map.
+    /// Ports can be forwarded, and forged sources told by their way back: `fib`, which tells what is addressed to this box, and
+    /// translation by a map.
     pub forwards: bool,
     /// Connections can be told of when they end (`ct event set`): NF_CONNTRACK_EVENTS is there.
     pub events: bool,
     /// Packets can be copied to the daemon (`log group`): nfnetlink_log is there.
     pub names: bool,
+    /// Most entries of the connection table (nf_conntrack_max); 0: not known.
+    pub connections: u64,
     /// Flow tables can be made. No rule of ours uses them: see "Flow tables" in `backend/POLICY.md`.
     pub flow_tables: bool,
 }
 
 impl Capabilities {
-    /// A kernel that can do everything.
+    /// A kernel that can do everything, with the connection table of a box with memory to spare.
     pub fn everything() -> Self {
         Self {
             helpers: Helper::ALL.into(),
@@ -34,6 +37,7 @@ impl Capabilities {
             forwards: true,
             events: true,
             names: true,
+            connections: 262_144,
             flow_tables: true,
         }
     }
@@ -46,6 +50,7 @@ impl Capabilities {
             forwards: false,
             events: false,
             names: false,
+            connections: 0,
             flow_tables: false,
         }
     }

@@ -1,7 +1,7 @@
 //! Packets through the router, apart from VPN passthrough, which comes first in the chain `forward`.
 
 use super::table::{Chain, Counter, Table};
-use super::{Capabilities, Sides, forwards, helpers, input};
+use super::{Capabilities, Sides, forwards, helpers, input, sources};
 use crate::settings::Settings;
 use crate::settings::internet::Mode;
 use crate::settings::names::Mtu;
@@ -59,6 +59,7 @@ pub(super) fn rules(
         table.rule(Chain::Forward, format!("oifname \"{}\" {clamp}", sides.internet), why);
         table.rule(Chain::Forward, format!("iifname \"{}\" {clamp}", sides.internet), why);
     }
+    sources::scopes(table, sides);
     for (side, chain) in [(sides.outward(), Chain::PassthroughOut), (sides.inward(), Chain::PassthroughIn)] {
         let why = "VPN passthrough, before established: off ends open tunnels too";
         table.rule(Chain::Forward, format!("{side} jump {chain}"), why);

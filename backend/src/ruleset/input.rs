@@ -1,7 +1,7 @@
 //! Packets to the router itself.
 
-use super::Sides;
 use super::table::{Chain, Counter, Table};
+use super::{Share, Sides, share};
 use crate::settings::Settings;
 
 /// What follows from conversations this box takes part in; the same in every role.
@@ -39,7 +39,7 @@ pub(super) fn end(table: &mut Table) {
     table.rule(Chain::Input, format!("{} drop", Counter::InputDropped), "nobody asked for this");
 }
 
-pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings) {
+pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, per_device: Share) {
     conversations(table);
     neighbours(table);
     if settings.internet.ipv6_device().is_some() {
@@ -51,6 +51,7 @@ pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings) {
         );
         table.rule(Chain::Input, answer, "the provider's DHCPv6 server answers (internet.ipv6)");
     }
+    share::to_this_box(table, sides, per_device);
     let local = format!("iifname \"{}\" accept", sides.local);
     table.rule(Chain::Input, local, "the home may use every service of its router");
     if settings.firewall.ping {

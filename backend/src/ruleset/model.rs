@@ -65,7 +65,7 @@ const LEFT: [Fair; 4] = [
     Fair { present: 2, order: ORDER, burst: true, haunted: true },
 ];
 
-/// Without L2TP, the other helpers and port forwards, whose sets are no matter of IPsec.
+/// Without L2TP, the other helpers, port forwards and the devices' shares of the connection table, whose sets are no matter of IPsec.
 fn text() -> String {
     let all = compile(&router(), &Capabilities::everything());
     let mut text = String::new();
@@ -76,12 +76,16 @@ fn text() -> String {
             || line.ends_with("_hosts {")
             || line.starts_with("\tset helper_")
             || line.starts_with("\tset forward_")
-            || line.starts_with("\tmap forward_");
+            || line.starts_with("\tmap forward_")
+            || line.starts_with("\tset share_")
+            || line.starts_with("\tchain share");
         inside |= other;
         if !inside
             && !line.contains("@l2tp_")
             && !line.contains("@helper_")
             && !line.contains("@forward_")
+            && !line.contains("@share_")
+            && !line.contains(" jump share ")
             && !line.starts_with("flush set ")
             && !line.starts_with("flush map ")
         {

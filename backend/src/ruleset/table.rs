@@ -21,6 +21,7 @@ pub(super) const LONGEST_COMMENT: usize = 128;
 pub(super) enum Chain {
     About,
     Zone,
+    Sources,
     ZoneEsp,
     ZoneIke,
     Dstnat,
@@ -31,6 +32,8 @@ pub(super) enum Chain {
     Forward,
     CompanionForward,
     CompanionThrough,
+    Share,
+    ShareOver,
     PassthroughOut,
     PassthroughIn,
     PassthroughDenied,
@@ -83,9 +86,10 @@ pub(super) enum Standing {
 }
 
 impl Chain {
-    pub(super) const ALL: [Self; 52] = [
+    pub(super) const ALL: [Self; 55] = [
         Self::About,
         Self::Zone,
+        Self::Sources,
         Self::ZoneEsp,
         Self::ZoneIke,
         Self::Dstnat,
@@ -96,6 +100,8 @@ impl Chain {
         Self::Forward,
         Self::CompanionForward,
         Self::CompanionThrough,
+        Self::Share,
+        Self::ShareOver,
         Self::PassthroughOut,
         Self::PassthroughIn,
         Self::PassthroughDenied,
@@ -143,6 +149,8 @@ impl Chain {
             Self::About => ABOUT,
             Self::Input => "input",
             Self::Forward => "forward",
+            Self::Share => "share",
+            Self::ShareOver => "share_over",
             Self::PassthroughOut => "passthrough_out",
             Self::PassthroughIn => "passthrough_in",
             Self::PassthroughDenied => "passthrough_denied",
@@ -165,6 +173,7 @@ impl Chain {
             Self::Related => "related",
             Self::Invalid => "invalid",
             Self::Zone => "zone",
+            Self::Sources => "sources",
             Self::ZoneEsp => "zone_esp",
             Self::ZoneIke => "zone_ike",
             Self::Dstnat => "dstnat",
@@ -199,9 +208,13 @@ impl Chain {
     /// its policy would close a companion's box.
     pub(super) fn stands(self, standing: Standing) -> bool {
         match self {
-            Self::Dstnat | Self::Input | Self::Forward | Self::Answers | Self::Srcnat => {
-                standing == Standing::Router
-            }
+            Self::Dstnat
+            | Self::Input
+            | Self::Forward
+            | Self::Share
+            | Self::ShareOver
+            | Self::Answers
+            | Self::Srcnat => standing == Standing::Router,
             Self::CompanionDstnat
             | Self::CompanionBefore
             | Self::CompanionForward
@@ -299,6 +312,8 @@ pub enum Counter {
     IrcLetIn,
     /// Conversations let in by port forwards and the DMZ.
     ForwardsLetIn,
+    /// New connections of devices beyond their share of the connection table, refused.
+    ShareRefused,
     /// Packets to this box that nobody asked for.
     InputDropped,
     /// Packets through this box that nobody asked for.
@@ -309,7 +324,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::PptpPassed,
         Self::PptpRefused,
         Self::L2tpPassed,
@@ -326,6 +341,7 @@ impl Counter {
         Self::H323LetIn,
         Self::IrcLetIn,
         Self::ForwardsLetIn,
+        Self::ShareRefused,
         Self::InputDropped,
         Self::ForwardDropped,
         Self::InvalidDropped,
@@ -350,6 +366,7 @@ impl Counter {
             Self::H323LetIn => "h323_let_in",
             Self::IrcLetIn => "irc_let_in",
             Self::ForwardsLetIn => "forwards_let_in",
+            Self::ShareRefused => "share_refused",
             Self::InputDropped => "input_dropped",
             Self::ForwardDropped => "forward_dropped",
             Self::InvalidDropped => "invalid_dropped",
@@ -376,6 +393,7 @@ impl Counter {
             Self::H323LetIn => "connections let in because H.323 announced them",
             Self::IrcLetIn => "connections let in because IRC announced them",
             Self::ForwardsLetIn => "conversations let in by port forwards and the DMZ",
+            Self::ShareRefused => "new connections beyond a device's share of the connection table, refused",
             Self::InputDropped => "packets to this box that nobody asked for",
             Self::ForwardDropped => "packets through this box that nobody asked for",
             Self::InvalidDropped => "packets that fit no connection",

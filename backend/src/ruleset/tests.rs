@@ -99,6 +99,10 @@ fn what_the_internet_begins_is_never_accepted() {
     let may_accept = [
         "iifname \"lo\" accept",
         "iifname \"eth1\" accept",
+        "iifname \"eth1\" udp dport { 53, 67, 547 } ct state new,related ct status & confirmed == 0 update @share_served { ether saddr \
+         limit rate 16/second burst 100 packets } accept",
+        "iifname \"eth1\" udp dport { 53, 67, 547 } ct state new,related ct status & confirmed == 0 update @share_served { ether saddr \
+         limit rate 1/second burst 100 packets } accept",
         "iifname \"eth1\" oifname \"eth0\" accept",
         "iifname \"eth1\" oifname \"eth1\" accept",
         "ct state established accept",
@@ -285,11 +289,15 @@ fn a_companion_that_does_not_know_its_sides_has_no_table_and_touches_no_forwardi
 fn passthrough_is_decided_before_established_and_only_between_home_and_internet() {
     for ruleset in all_rulesets().iter().filter(|ruleset| ruleset.about().unwrap().ends_with("role router")) {
         let forward = chain(ruleset, "forward");
-        // Before it, only what is none of its ports, and AH over IPv6 where that is off.
+        // Before it, only what is none of its ports, AH over IPv6 where that is off, what is refused whatever is on, and what begins of a
+        // device beyond its share.
         let at = forward.iter().position(|rule| rule.contains("jump passthrough_out ")).unwrap();
         for rule in &forward[..at] {
             let shortcut = rule.contains(" ct state established accept ") && rule.contains("port != { ");
-            assert!(shortcut || rule.contains("ip6 nexthdr 51 ") && rule.contains("jump ipsec_"), "{rule}");
+            let closes = rule.contains(" drop comment ") || rule.contains(" jump refused comment ");
+            let begins = rule.contains(" ct status & confirmed == 0 jump share ");
+            let ah = rule.contains("ip6 nexthdr 51 ") && rule.contains("jump ipsec_");
+            assert!(shortcut || closes || begins || ah, "{rule}");
         }
         assert!(forward[at].starts_with("iifname \"eth1\" oifname \"eth0\" jump passthrough_out "));
         assert!(forward[at + 1].starts_with("iifname \"eth0\" oifname \"eth1\" jump passthrough_in "));
@@ -535,6 +543,8 @@ fn forwarding_is_switched_on_last_and_only_by_a_router() {
         values.iter().find(|(path, _)| path.ends_with(name)).unwrap().1.parse().unwrap()
     };
     assert!(value("conntrack_udp_timeout") >= 120, "RFC 4787 REQ-5");
+    assert!(value("conntrack_udp_timeout_stream") >= 300, "RFC 4787 REQ-5, RFC 6092 REC-14");
+    assert!(value("generic_timeout") >= 300, "RFC 6092 REC-12");
     assert!(value("tcp_timeout_established") >= 7440, "RFC 5382 REQ-5");
     assert!(value("tcp_timeout_syn_sent") >= 240, "RFC 5382 REQ-5");
     assert!(value("icmp_timeout") >= 60, "RFC 5508 REQ-2");

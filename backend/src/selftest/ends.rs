@@ -68,9 +68,9 @@ fn waiting(socket: &UdpSocket, bytes: &mut [u8]) -> Option<(usize, SocketAddr)> 
 }
 
 fn readable(socket: &impl std::os::fd::AsFd, limit: Duration) {
-    let limit = Timespec { tv_sec: 0, tv_nsec: limit.subsec_nanos().into() };
     // At most a second at a time: the caller looks at the clock.
-    let limit = if limit.tv_nsec == 0 { Timespec { tv_sec: 1, tv_nsec: 0 } } else { limit };
+    let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+    let limit = Timespec::try_from(limit.min(Duration::from_secs(1))).unwrap_or(second);
     let _ = poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&limit));
 }
 

@@ -19,25 +19,29 @@ impl Store {
 
     /// Takes an unclaimed box. False: somebody was first; nothing was changed.
     pub async fn claim(&self, password: &str) -> Result<bool, Error> {
+        let mut transaction = self.begin().await?;
         let done = sqlx::query(
             "INSERT INTO account (id, password, claimed_at, sum) VALUES (1, ?1, ?2, ?3) ON CONFLICT DO NOTHING",
         )
         .bind(password)
         .bind(wall_clock())
         .bind(sum(password).cast_signed())
-        .execute(&self.pool)
-        .await?;
+        .execute(transaction.connection())
+        .await;
+        let done = transaction.end(done.map_err(Error::from)).await?;
         self.keep_copy().await;
         Ok(done.rows_affected() == 1)
     }
 
     /// Replaces the password of a claimed box, for example by one hashed with better parameters.
     pub async fn set_password(&self, password: &str) -> Result<(), Error> {
-        sqlx::query("UPDATE account SET password = ?1, sum = ?2 WHERE id = 1")
+        let mut transaction = self.begin().await?;
+        let done = sqlx::query("UPDATE account SET password = ?1, sum = ?2 WHERE id = 1")
             .bind(password)
             .bind(sum(password).cast_signed())
-            .execute(&self.pool)
-            .await?;
+            .execute(transaction.connection())
+            .await;
+        transaction.end(done.map_err(Error::from)).await?;
         self.keep_copy().await;
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! they like (wrong passwords, attempts, sessions) never pushes out what was done to the box.
 
 use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
 
 use super::{Difference, Error, Store};
 
@@ -125,45 +126,9 @@ impl Store {
     /// Writes lines, new ones and those that have grown, and lets the oldest go. `before` is the highest number of earlier starts: only
     /// their lines go by age, for a box without a clock of its own begins in 1970, and its newest lines would be the first to go.
     pub async fn write_entries(&self, entries: &[JournalEntry], before: i64, now: i64) -> Result<(), Error> {
-        let mut transaction = self.pool.begin().await?;
-        for entry in entries {
-            let changes = serde_json::to_string(&entry.changes)
-                .map_err(|source| Error::Document { id: entry.id, source })?;
-            sqlx::query(
-                "INSERT INTO journal (id, at, until, times, kind, often, who, via, what, changes) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
-                 ON CONFLICT (id) DO UPDATE SET until = ?3, times = ?4",
-            )
-            .bind(entry.id)
-            .bind(entry.at)
-            .bind(entry.until)
-            .bind(i64::try_from(entry.times).unwrap_or(i64::MAX))
-            .bind(entry.kind.word())
-            .bind(i64::from(entry.kind.often()))
-            .bind(&entry.who)
-            .bind(&entry.via)
-            .bind(&entry.what)
-            .bind(changes)
-            .execute(&mut *transaction)
-            .await?;
-        }
-        for often in [0, 1] {
-            sqlx::query(
-                "DELETE FROM journal WHERE often = ?1 AND id <= \
-                 (SELECT id FROM journal WHERE often = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-            )
-            .bind(often)
-            .bind(KEPT)
-            .execute(&mut *transaction)
-            .await?;
-        }
-        sqlx::query("DELETE FROM journal WHERE id <= ?1 AND until < ?2")
-            .bind(before)
-            .bind(now - AGE)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(())
+        let mut transaction = self.begin().await?;
+        let done = insert(transaction.connection(), entries, before, now).await;
+        transaction.end(done).await
     }
 
     /// Every line, newest first. One that this version does not understand is left out.
@@ -175,6 +140,51 @@ impl Store {
         .await?;
         Ok(rows.into_iter().filter_map(entry).collect())
     }
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    entries: &[JournalEntry],
+    before: i64,
+    now: i64,
+) -> Result<(), Error> {
+    for entry in entries {
+        let changes = serde_json::to_string(&entry.changes)
+            .map_err(|source| Error::Document { id: entry.id, source })?;
+        sqlx::query(
+            "INSERT INTO journal (id, at, until, times, kind, often, who, via, what, changes) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+             ON CONFLICT (id) DO UPDATE SET until = ?3, times = ?4",
+        )
+        .bind(entry.id)
+        .bind(entry.at)
+        .bind(entry.until)
+        .bind(i64::try_from(entry.times).unwrap_or(i64::MAX))
+        .bind(entry.kind.word())
+        .bind(i64::from(entry.kind.often()))
+        .bind(&entry.who)
+        .bind(&entry.via)
+        .bind(&entry.what)
+        .bind(changes)
+        .execute(&mut *connection)
+        .await?;
+    }
+    for often in [0, 1] {
+        sqlx::query(
+            "DELETE FROM journal WHERE often = ?1 AND id <= \
+             (SELECT id FROM journal WHERE often = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+        )
+        .bind(often)
+        .bind(KEPT)
+        .execute(&mut *connection)
+        .await?;
+    }
+    sqlx::query("DELETE FROM journal WHERE id <= ?1 AND until < ?2")
+        .bind(before)
+        .bind(now - AGE)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 fn entry((id, at, until, times, kind, who, via, what, changes): Row) -> Option<JournalEntry> {

@@ -4,9 +4,11 @@
 //! The copy is written anew whenever a revision is kept: a text file of a few kB, which no damage of the database reaches.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::trouble::can_be_written;
 use super::{Before, Error, FILE, NewRevision, RevisionState, Store, sum};
 use crate::kernel::Network;
 use crate::settings::{Role, Settings};
@@ -18,6 +20,9 @@ const COPY: &str = "last-good.json";
 const OF_ANOTHER_ROLE: &str = "last-good.json.other-role";
 /// A longer one is none of ours.
 const MOST_BYTES: u64 = 1 << 20;
+/// A disk that refuses is asked so often before its word is taken for it, with this pause.
+const TRIES: usize = 4;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What was found when the store was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -75,31 +80,34 @@ impl Store {
         let mut copy = read(dir);
         let mut beside = beside_others(dir);
         let gutted = gutted(dir);
-        let opened = match Self::open(dir).await {
-            Ok(store) => store.made_whole(dir, copy.as_ref()).await,
-            Err(error) => Err(error),
-        };
-        let mut store = match opened {
-            Ok(store) if !store.empty().await? || !gutted && !dir.join(COPY).exists() => {
+        let (mut refused, mut another_role) = (false, false);
+        let store = match Self::open_whole(dir, copy.as_ref()).await {
+            Ok((store, empty)) if !empty || !gutted && !dir.join(COPY).exists() => {
                 store.keep_copy().await;
                 return Ok(store);
             }
-            Ok(store) => store,
+            Ok((store, _)) => store,
             Err(error) => {
                 log::incident(&error);
                 // The copy is of before then, and of that role too.
                 if let Error::AnotherRole { companion, .. } = error {
-                    (copy, beside) = (None, companion);
+                    (copy, beside, another_role) = (None, companion, true);
                 }
-                set_aside(dir);
-                match Self::open(dir).await {
-                    Ok(store) => store,
-                    Err(error) => {
-                        log::incident(&error);
-                        Self::in_memory().await?
-                    }
+                // A full disk, one for reading only, or a store that somebody else has open is no damage: what lies there stays as it is, for a better day.
+                refused = error.is_of_the_moment() || error.is_of_the_disk() && !can_be_written(dir);
+                match refused {
+                    true => Self::in_memory().await?,
+                    false => Self::anew(dir).await?,
                 }
             }
+        };
+        let mut store = match &copy {
+            Some(copy) => store.filled(copy).await?,
+            None => store,
+        };
+        let found = match refused || !there {
+            true => "The settings store cannot be used: its disk refuses",
+            false => "The settings store was damaged",
         };
         let kept = if store.dir.is_some() {
             ""
@@ -107,10 +115,8 @@ impl Store {
             " Nothing can be written: what is changed now is lost at the next start."
         };
         store.condition = match copy {
-            Some(copy) => {
-                store.fill(&copy, 0).await?;
-                let notice =
-                    format!("The settings store was damaged. The settings are those of its copy.{kept}");
+            Some(_) => {
+                let notice = format!("{found}. The settings are those of its copy.{kept}");
                 Condition { notice: Some(notice), ..Condition::default() }
             }
             None => {
@@ -120,18 +126,23 @@ impl Store {
                 } else {
                     "It forwards nothing. Import your settings, or choose the ports anew."
                 };
-                let found = match remember_loss(dir, beside) {
-                    Ok(true) => {
-                        "The settings store was damaged, and its copy is of another role, which damage must not bring about (it is kept in \
-                         the state directory as last-good.json.other-role)"
-                    }
-                    Ok(false) => "The settings store was damaged, and so was its copy",
-                    Err(error) => {
-                        log::warning(&format!("that the settings are lost cannot be noted: {error}"));
-                        "The settings store was damaged, and its copy cannot be used"
-                    }
+                let of_copy = match refused || !there {
+                    // Both may be whole, or there were none: nothing is noted.
+                    true => "there is no copy that can be read",
+                    false => match remember_loss(dir, beside, another_role) {
+                        Ok(true) => {
+                            "its copy is of another role, which damage must not bring about (it is kept in the state directory as \
+                             last-good.json.other-role)"
+                        }
+                        Ok(false) => "so was its copy",
+                        Err(error) => {
+                            log::warning(&format!("that the settings are lost cannot be noted: {error}"));
+                            "its copy cannot be used"
+                        }
+                    },
                 };
-                let notice = format!("{found}: this box has the factory settings. {now}{kept}");
+                let notice =
+                    format!("{found}, and {of_copy}: this box has the factory settings. {now}{kept}");
                 Condition { notice: Some(notice), lost: there, companion: beside }
             }
         };
@@ -139,6 +150,57 @@ impl Store {
             log::warning(notice);
         }
         Ok(store)
+    }
+
+    /// Opened, and made whole with the copy; true: it is empty. A disk that refuses once may not refuse again.
+    async fn open_whole(dir: &Path, copy: Option<&Copy>) -> Result<(Self, bool), Error> {
+        let once = async || {
+            let store = Self::open(dir).await?;
+            let pool = store.pool.clone();
+            let whole = async {
+                let store = store.made_whole(dir, copy).await?;
+                let empty = store.empty().await?;
+                Ok::<_, Error>((store, empty))
+            };
+            let whole = whole.await;
+            if whole.is_err() {
+                // It holds the lock; and later it would delete a log that is another store's by then.
+                pool.close().await;
+            }
+            whole
+        };
+        for _ in 1..TRIES {
+            match once().await {
+                Err(error) if error.is_of_the_disk() => drop(log::incident(&error)),
+                done => return done,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        once().await
+    }
+
+    /// A new one, in the place of what is there.
+    async fn anew(dir: &Path) -> Result<Self, Error> {
+        set_aside(dir);
+        match Self::open(dir).await {
+            Ok(store) => Ok(store),
+            Err(error) => {
+                log::incident(&error);
+                Self::in_memory().await
+            }
+        }
+    }
+
+    /// With what the copy holds; in memory, where the disk has no room for it.
+    async fn filled(self, copy: &Copy) -> Result<Self, Error> {
+        if let Err(error) = self.fill(copy, 0).await {
+            log::incident(&error);
+            self.close().await;
+            let store = Self::in_memory().await?;
+            store.fill(copy, 0).await?;
+            return Ok(store);
+        }
+        Ok(self)
     }
 
     /// What was found when it was opened.
@@ -307,9 +369,9 @@ fn tell_beside(dir: &Path, beside: bool) -> std::io::Result<()> {
 }
 
 /// Nothing can be read, or nothing that may be used: so it is at every start until there are settings again. A copy is there and
-/// says nothing. True: a good one was there, now or at an earlier start, and is kept under another name.
-fn remember_loss(dir: &Path, beside: bool) -> std::io::Result<bool> {
-    let good = read(dir).is_some();
+/// says nothing. True: a good one was there, now (`another_role`) or at an earlier start, and is kept under another name.
+fn remember_loss(dir: &Path, beside: bool, another_role: bool) -> std::io::Result<bool> {
+    let good = another_role && read(dir).is_some();
     if good {
         std::fs::rename(dir.join(COPY), dir.join(OF_ANOTHER_ROLE))?;
     }

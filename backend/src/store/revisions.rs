@@ -1,6 +1,7 @@
 //! Saved documents, newest last.
 
 use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
 
 use crate::kernel::Network;
 use crate::settings::{Settings, keys};
@@ -136,17 +137,20 @@ impl Store {
     /// Whether something is on its way, readable or not.
     pub(super) async fn unconfirmed_id(&self) -> Result<Option<i64>, Error> {
         let row: Option<(i64,)> = sqlx::query_as(
-            "SELECT id FROM revision WHERE state IN ('saved', 'applied') ORDER BY id DESC LIMIT 1",
+            "SELECT id FROM revision WHERE state IN ('saved', 'applied') \
+             AND id > (SELECT coalesce(max(id), 0) FROM revision WHERE state = 'confirmed') ORDER BY id DESC LIMIT 1",
         )
         .fetch_optional(&self.pool)
         .await?;
         Ok(row.map(|(id,)| id))
     }
 
-    /// The newest document that was on its way when a daemon ended: saved or applied, neither kept nor taken back.
+    /// The newest document that was on its way when a daemon ended: saved or applied, neither kept nor taken back. One that could
+    /// not be marked as taken back, and after which another was kept, is none: what it replaced is long past.
     pub async fn unconfirmed(&self) -> Result<Option<Stored>, Error> {
         let row = sqlx::query_as(
-            "SELECT id, settings, sum, before FROM revision WHERE state IN ('saved', 'applied') ORDER BY id DESC LIMIT 1",
+            "SELECT id, settings, sum, before FROM revision WHERE state IN ('saved', 'applied') \
+             AND id > (SELECT coalesce(max(id), 0) FROM revision WHERE state = 'confirmed') ORDER BY id DESC LIMIT 1",
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -191,39 +195,29 @@ impl Store {
 
     /// Saves a document in the state *saved*; returns its number. When this returns it survives a power cut.
     pub async fn save(&self, new: NewRevision<'_>) -> Result<i64, Error> {
-        let settings = json(0, new.settings)?;
-        let mut transaction = self.pool.begin().await?;
-        let id = sqlx::query(
-            "INSERT INTO revision (at, who, via, comment, state, base, settings, before, sum) \
-             VALUES (?1, ?2, ?3, ?4, 'saved', ?5, ?6, ?7, ?8)",
-        )
-        .bind(wall_clock())
-        .bind(new.who)
-        .bind(new.via)
-        .bind(new.comment)
-        .bind((new.base > 0).then_some(new.base))
-        .bind(&settings)
-        .bind(json(0, new.before)?)
-        .bind(sum(&settings).cast_signed())
-        .execute(&mut *transaction)
-        .await?
-        .last_insert_rowid();
-        sqlx::query("DELETE FROM revision WHERE id <= ?1 AND id <> ?2")
-            .bind(id - KEPT)
-            .bind(new.base)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(id)
+        #[cfg(test)]
+        self.faults.before().await?;
+        let mut transaction = self.begin().await?;
+        let done = insert(transaction.connection(), new).await;
+        let saved = transaction.end(done).await;
+        #[cfg(test)]
+        self.faults.after().await;
+        saved
     }
 
     /// Notes how far revision `id` came.
     pub async fn mark(&self, id: i64, state: RevisionState) -> Result<(), Error> {
-        sqlx::query("UPDATE revision SET state = ?2 WHERE id = ?1")
+        #[cfg(test)]
+        self.faults.before().await?;
+        let mut transaction = self.begin().await?;
+        let done = sqlx::query("UPDATE revision SET state = ?2 WHERE id = ?1")
             .bind(id)
             .bind(word(state))
-            .execute(&self.pool)
-            .await?;
+            .execute(transaction.connection())
+            .await;
+        transaction.end(done.map_err(Error::from)).await?;
+        #[cfg(test)]
+        self.faults.after().await;
         if state == RevisionState::Confirmed {
             self.keep_copy().await;
         }
@@ -262,6 +256,31 @@ impl Store {
         };
         Ok(rows.into_iter().map(revision).collect())
     }
+}
+
+async fn insert(connection: &mut SqliteConnection, new: NewRevision<'_>) -> Result<i64, Error> {
+    let settings = json(0, new.settings)?;
+    let id = sqlx::query(
+        "INSERT INTO revision (at, who, via, comment, state, base, settings, before, sum) \
+         VALUES (?1, ?2, ?3, ?4, 'saved', ?5, ?6, ?7, ?8)",
+    )
+    .bind(wall_clock())
+    .bind(new.who)
+    .bind(new.via)
+    .bind(new.comment)
+    .bind((new.base > 0).then_some(new.base))
+    .bind(&settings)
+    .bind(json(0, new.before)?)
+    .bind(sum(&settings).cast_signed())
+    .execute(&mut *connection)
+    .await?
+    .last_insert_rowid();
+    sqlx::query("DELETE FROM revision WHERE id <= ?1 AND id <> ?2")
+        .bind(id - KEPT)
+        .bind(new.base)
+        .execute(connection)
+        .await?;
+    Ok(id)
 }
 
 /// Longest value that the history tells, in bytes; a list of a thousand forwards is longer, and 200 revisions of it are no

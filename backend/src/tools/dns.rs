@@ -9,6 +9,7 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::Row;
+use crate::kernel::hand;
 
 /// How long one resolver may take for one question; it may have to ask others in turn.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -99,11 +100,8 @@ async fn ask_one(
     let (kind, class) = (QTYPE::TYPE(record), QCLASS::CLASS(CLASS::IN));
     query.questions.push(Question::new(Name::new(name).map_err(odd)?, kind, class, false));
     let query = query.build_bytes_vec().map_err(odd)?;
-    let local: SocketAddr = match resolver {
-        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-        SocketAddr::V6(_) => ([0u16; 8], 0).into(),
-    };
-    let socket = UdpSocket::bind(local).await?;
+    let socket = hand::open(&hand::Socket::udp(resolver)).await?;
+    let socket = UdpSocket::from_std(socket.into())?;
     // From here on only the resolver's datagrams get to this socket.
     socket.connect(resolver).await?;
     socket.send(&query).await?;

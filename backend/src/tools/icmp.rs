@@ -11,12 +11,12 @@ use std::time::Duration;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover, set_ip_ttl, set_ipv6_unicast_hops};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, recvfrom, sendto, socket_with,
-};
+use rustix::net::{RecvFlags, SendFlags, recvfrom, sendto};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, timeout_at};
+
+use crate::kernel::hand;
 
 /// Bytes after the header of an echo request, as ping(8) sends.
 const PAYLOAD: usize = 56;
@@ -51,13 +51,16 @@ pub(super) struct Prober {
     sent: Mutex<BTreeMap<u16, Instant>>,
 }
 
-/// Whether the kernel has a way there; nothing is sent.
-pub(super) fn has_route(address: IpAddr) -> bool {
-    let local: SocketAddr = match address {
-        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    UdpSocket::bind(local).and_then(|socket| socket.connect((address, 9))).is_ok()
+/// The first of them that the kernel has a way to; nothing is sent.
+pub(super) async fn first_with_route(addresses: &[IpAddr]) -> Option<IpAddr> {
+    for address in addresses {
+        let to = SocketAddr::new(*address, 9);
+        let socket = hand::open(&hand::Socket::udp(to)).await.map(UdpSocket::from);
+        if socket.is_ok_and(|socket| socket.connect(to).is_ok()) {
+            return Some(*address);
+        }
+    }
+    None
 }
 
 /// Sixteen random bits.
@@ -69,13 +72,9 @@ pub(super) fn random() -> Result<u16, getrandom::Error> {
 
 impl Prober {
     /// For `target`; needs CAP_NET_RAW and a runtime of tokio.
-    pub(super) fn new(target: IpAddr) -> io::Result<Self> {
-        let (family, protocol) = match target {
-            IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP),
-            IpAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6),
-        };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let fd = socket_with(family, SocketType::RAW, flags, Some(protocol))?;
+    pub(super) async fn new(target: IpAddr) -> io::Result<Self> {
+        let kind = if target.is_ipv4() { hand::Socket::Icmp } else { hand::Socket::Icmp6 };
+        let fd = hand::open(&kind).await?;
         // Its successor is an unsafe function, for the sake of types that may close their descriptor early: an OwnedFd does not.
         #[expect(deprecated)]
         let fd = AsyncFd::with_interest(fd, Interest::READABLE | Interest::WRITABLE)?;

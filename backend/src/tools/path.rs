@@ -48,12 +48,13 @@ impl Paths {
             return;
         }
         // Over IPv6 no router cuts, and who is too big is told or lost in another way: not built.
-        let carries = match server.is_ipv4().then(|| Prober::new(server)) {
-            Some(Ok(prober)) => {
+        let prober = if server.is_ipv4() { Prober::new(server).await.ok() } else { None };
+        let carries = match prober {
+            Some(prober) => {
                 let mut way = Real { prober, number: 0, patience: FIRST };
                 timeout(MOST, search(&mut way, sends)).await.unwrap_or(Carries::Unknown)
             }
-            _ => Carries::Unknown,
+            None => Carries::Unknown,
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|(at, other)| other.server != server && at.elapsed() < KEPT);

@@ -30,7 +30,7 @@ const VALUES: [&str; 12] = [
 ];
 
 /// Requests in every form, each of which needs more than there is: no ticket, another side, the password again.
-const REQUESTS: [&str; 25] = [
+const REQUESTS: [&str; 26] = [
     "{\"do\":\"claim_code\"}",
     "{\"do\":\"stop\"}",
     "{\"do\":\"settings\"}",
@@ -49,6 +49,7 @@ const REQUESTS: [&str; 25] = [
     "{\"do\":\"change\",\"base_revision\":null,\"patch\":[],\"comment\":\"\"}",
     "{\"do\":\"import\",\"text\":\"role = 5\",\"dry\":false,\"base_revision\":null}",
     "{\"do\":\"try\",\"tool\":\"ping\",\"target\":\"-f 127.0.0.1; id\"}",
+    "{\"do\":\"end_connections\",\"mac\":\"02:00:00:00:01:65'; drop\"}",
     "{\"do\":\"end_session\",\"id\":\"tcp 0.0.0.0 0.0.0.0\"}",
     "{\"do\":\"go_back\",\"revision\":-9223372036854775808}",
     "{\"do\":\"history\",\"limit\":4294967295}",

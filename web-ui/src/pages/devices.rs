@@ -3,7 +3,9 @@
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
-use postern::door::messages::{Clock, KnownDevice, Refusal, Request as Ask, Response as Answer};
+use postern::door::messages::{
+    Clock, KnownDevice, OverShare, Refusal, Request as Ask, Response as Answer, Status,
+};
 use serde::Deserialize;
 
 use super::edit::newest;
@@ -25,9 +27,17 @@ struct DevicesPage {
     /// Why nothing was saved, where that is no single field's fault.
     refused: Option<String>,
     notices: Vec<String>,
+    /// Those that hold too much of the connection table.
+    over: Vec<Over>,
     lines: Vec<Line>,
     left_out: u32,
     revision: i64,
+}
+
+/// A device that holds too much of the connection table.
+struct Over {
+    mac: String,
+    sentence: String,
 }
 
 /// One device in words. Names from outside are text: the template escapes them.
@@ -74,6 +84,13 @@ pub struct RemoveForm {
     mac: String,
 }
 
+/// Whose connections.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndForm {
+    mac: String,
+}
+
 /// Every device that is known.
 pub async fn show(admin: Admin) -> Result<Response, Problem> {
     Ok(html(StatusCode::OK, &DevicesPage::new(&admin, DeviceForm::default()).await?))
@@ -99,6 +116,14 @@ pub async fn remove(admin: Admin, AdminForm(form): AdminForm<RemoveForm>) -> Res
     }
 }
 
+/// Ends every connection of one.
+pub async fn end(admin: Admin, AdminForm(form): AdminForm<EndForm>) -> Result<Response, Problem> {
+    match admin.carry_out(Ask::EndConnections { mac: form.mac }).await? {
+        None => Ok(see_other(HERE)),
+        Some(refusal) => refused(&admin, DeviceForm::default(), refusal).await,
+    }
+}
+
 async fn refused(admin: &Admin, form: DeviceForm, refusal: Refusal) -> Result<Response, Problem> {
     let mut page = DevicesPage::new(admin, form).await?;
     page.chrome.error = true;
@@ -117,16 +142,27 @@ pub(super) async fn lines(admin: &Admin) -> Result<(Vec<Line>, u32), Problem> {
     }
 }
 
+/// But those that stand beside their button.
+fn notices(status: &Status) -> Vec<String> {
+    let over: Vec<String> = status.over_share.iter().map(OverShare::sentence).collect();
+    status.notices.iter().filter(|notice| !over.contains(notice)).cloned().collect()
+}
+
 impl DevicesPage {
     async fn new(admin: &Admin, form: DeviceForm) -> Result<Self, Problem> {
         let (revision, _) = newest(admin).await?;
         let (lines, left_out) = lines(admin).await?;
+        let over = admin.status.over_share.iter();
+        let over = over
+            .filter_map(|one| Some(Over { mac: one.device.mac.clone()?, sentence: one.sentence() }))
+            .collect();
         Ok(Self {
             chrome: admin.chrome(HERE).await,
             form,
             errors: Errors::default(),
             refused: None,
-            notices: admin.status.notices.clone(),
+            notices: notices(&admin.status),
+            over,
             lines,
             left_out,
             revision,

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use postern::door::messages::{
     Assignment, Attempt, Barrier, Beside, Call, Cause, Clock, Defeated, Diagnosis, Effect, FromUci, Greeting,
     Helper, HelperState, InternetState, JournalEntry, JournalFilter, JournalKind, JournalPage, KnownDevice,
-    Lack, LiveLogin, ManyClients, Party, Port, Protocol, RESET_WORD, Refusal, RefusalKind, Report, Request,
-    Response, Revision, Rules, SelfTest, Session, Status, Step, Trial,
+    Lack, LiveLogin, ManyClients, OverShare, Party, Port, Protocol, RESET_WORD, Refusal, RefusalKind, Report,
+    Request, Response, Revision, Rules, SelfTest, Session, Status, Step, Trial,
 };
 use postern::kernel::SeenLink;
 use postern::services::Service;
@@ -85,6 +85,8 @@ pub struct State {
     pub lacks: Vec<Lack>,
     pub defeats: Vec<Defeated>,
     pub page_elsewhere: Vec<String>,
+    /// Devices that hold too much of the connection table.
+    pub over_share: Vec<OverShare>,
     pub beside: Beside,
     /// What OpenWrt's configuration says, or why it does not.
     pub uci: Result<FromUci, Refusal>,
@@ -279,6 +281,7 @@ impl Fake {
             lacks: Vec::new(),
             defeats: Vec::new(),
             page_elsewhere: Vec::new(),
+            over_share: Vec::new(),
             beside: Beside::default(),
             uci: Ok(FromUci::default()),
             taken: Vec::new(),
@@ -325,7 +328,11 @@ impl State {
                 id: *id,
                 age_seconds: (self.last_login - id) * 2900 + 40,
                 idle_seconds: if ticket == ours { 0 } else { 130 },
-                source: *source,
+                device: postern::sessions::Device {
+                    address: *source,
+                    mac: Some("02:00:00:00:01:07".to_owned()),
+                    name: Some("<b>desk".to_owned()),
+                },
                 current: ticket == ours,
             })
             .collect();
@@ -452,6 +459,7 @@ impl State {
             attempts: self.attempts.clone(),
             defeats: self.defeats.clone(),
             page_elsewhere: self.page_elsewhere.clone(),
+            over_share: self.over_share.clone(),
             notices: self.notices.clone(),
         }
     }
@@ -659,6 +667,11 @@ impl Daemon for Fake {
                     .device_changes
                     .push((base_revision, format!("{mac} {name} {}", address.unwrap_or_default())));
                 done("The device is set.")
+            }
+            Request::EndConnections { mac } => {
+                state.over_share.retain(|one| one.device.mac.as_ref() != Some(&mac));
+                state.ended.push(mac);
+                done("90,000 connections have ended.")
             }
             Request::RemoveDevice { base_revision, mac } => {
                 state.device_changes.push((base_revision, format!("remove {mac}")));

@@ -9,10 +9,10 @@ use crate::settings::names::Time;
 
 /// How many: `POSTERN_CHANGES`, or so many.
 fn count() -> u64 {
-    std::env::var("POSTERN_CHANGES").ok().and_then(|text| text.parse().ok()).unwrap_or(2500)
+    std::env::var("POSTERN_CHANGES").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000)
 }
 
-const FOR_EVER: Duration = Duration::from_hours(24);
+pub(super) const FOR_EVER: Duration = Duration::from_hours(24);
 
 fn seed() -> u64 {
     let asked = std::env::var("POSTERN_SEED").ok().and_then(|text| text.parse().ok());
@@ -20,7 +20,7 @@ fn seed() -> u64 {
 }
 
 /// Where the three differ.
-async fn differs(home: &Home) -> Vec<String> {
+pub(super) async fn differs(home: &Home) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut same = |what: &str, same: bool| {
         if !same {
@@ -85,7 +85,7 @@ async fn truth(home: &Home) -> Truth {
 }
 
 /// What the change makes of these settings; none: it is to be refused.
-fn expected(before: &Settings, pairs: &[(&str, &str)]) -> Option<Settings> {
+pub(super) fn expected(before: &Settings, pairs: &[(&str, &str)]) -> Option<Settings> {
     let mut wanted = before.clone();
     let odd = pairs.iter().filter(|(key, value)| keys::set(&mut wanted, key, value).is_err()).count();
     // Beside another firewall the page leaves the ports of other pages, unless it was told which to have.

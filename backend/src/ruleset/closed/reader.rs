@@ -243,7 +243,7 @@ impl Packet {
     fn lacks(&self, what: &str) -> bool {
         match what.split(' ').collect::<Vec<_>>()[..] {
             ["ip", ..] => self.ipv6,
-            ["ip6", ..] => !self.ipv6,
+            ["ip6" | "rt", ..] => !self.ipv6,
             ["tcp", ..] => self.protocol != 6,
             ["udp", ..] => self.protocol != 17,
             ["esp", ..] => self.protocol != 50,
@@ -380,7 +380,8 @@ fn compared<'a, 'b>(mut rest: &'a [&'b str], rule: &str) -> (Said, &'a [&'b str]
                 1 + rest.iter().position(|word| ["type", "oif", "oifname"].contains(word)).unwrap()
             }
             [
-                "meta" | "ct" | "ip" | "ip6" | "tcp" | "udp" | "th" | "ether" | "esp" | "icmp" | "icmpv6",
+                "meta" | "ct" | "ip" | "ip6" | "rt" | "tcp" | "udp" | "th" | "ether" | "esp" | "icmp"
+                | "icmpv6",
                 ..,
             ] => 2,
             [raw, ..] if raw.starts_with("@th,") || raw.starts_with("@nh,") => 1,

@@ -169,6 +169,14 @@ fn value(word: &str) -> (u64, u64) {
         let mask = u32::MAX << (32 - length.parse::<u32>().unwrap());
         return (u64::from(u32::from(address) & mask), u64::from(mask));
     }
+    // The hosts of a network: nobody in the model has its first or last address.
+    if let Some((first, last)) = word.split_once('-')
+        && let (Ok(first), Ok(last)) =
+            (first.parse::<std::net::Ipv4Addr>(), last.parse::<std::net::Ipv4Addr>())
+    {
+        let mask = u32::MAX << (32 - (first.to_bits() ^ last.to_bits()).leading_zeros());
+        return (u64::from(first.to_bits() & mask), u64::from(mask));
+    }
     let number = match word {
         "tcp" => Some(6),
         "udp" => Some(17),
@@ -367,6 +375,7 @@ fn field(words: &[&str], at: &mut usize) -> Option<Field> {
         ("ip6 saddr", Field::Absent),
         ("ip6 daddr", Field::Absent),
         ("ip6 nexthdr", Field::Absent),
+        ("rt type", Field::Absent),
     ];
     for (text, field) in known {
         let text: Vec<&str> = text.split(' ').collect();

@@ -78,6 +78,10 @@ async fn logins_are_listed_and_ended_but_not_this_one() {
     };
     assert_eq!(ends(&browser).len(), 2);
     assert!(browser.body.contains("This one") && browser.body.contains("2 minutes ago"));
+    assert!(
+        browser.body.contains("02:00:00:00:01:07") && browser.body.contains("192.168.1.101"),
+        "who it is"
+    );
     browser.send(ends(&browser).remove(0)).await;
     assert_eq!((browser.path.as_str(), browser.flash()), (HERE, "That login has ended."));
     assert_eq!(ends(&browser).len(), 1);

@@ -1,5 +1,5 @@
 use axum::http::StatusCode;
-use postern::door::messages::{KnownDevice, Refusal, RefusalKind};
+use postern::door::messages::{Device, KnownDevice, OverShare, Refusal, RefusalKind};
 
 use super::HERE;
 use crate::testing::browser::Browser;
@@ -39,6 +39,25 @@ async fn a_device_is_added_changed_and_removed() {
         changes,
         [(Some(0), format!("{MAC} Laptop 192.168.1.20")), (Some(0), format!("remove {MAC}"))]
     );
+}
+
+#[tokio::test]
+async fn a_device_that_holds_too_many_connections_is_told_once_with_a_button_that_ends_them() {
+    let mut browser = Browser::logged_in().await;
+    let device =
+        Device { address: [192, 168, 1, 101].into(), mac: Some(MAC.into()), name: Some("<b>Camera".into()) };
+    let over = OverShare { device, held: 90_000, room: 262_144, again: Some(43_690) };
+    browser.daemon.state().notices = vec![over.sentence(), "The connection table is 90 % full.".into()];
+    browser.daemon.state().over_share = vec![over];
+    browser.open(HERE).await;
+    assert_eq!(browser.body.matches("holds 90,000 of the connection table").count(), 1, "{}", browser.body);
+    assert!(browser.body.contains("90 % full") && !browser.body.contains("<b>Camera"), "{}", browser.body);
+    let forms = browser.forms();
+    let end = forms.into_iter().find(|form| form.action == "/network/devices/end").unwrap();
+    browser.send(end).await;
+    assert_eq!((browser.path.as_str(), browser.flash()), (HERE, "90,000 connections have ended."));
+    assert_eq!(browser.daemon.state().ended, [MAC]);
+    assert!(!browser.body.contains("/network/devices/end"));
 }
 
 #[tokio::test]
