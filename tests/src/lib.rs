@@ -47,7 +47,7 @@ pub use hail::{Hail, Steady, Totals};
 pub use hoard::Hoard;
 pub use host::{Host, Output};
 pub use lab::{Lab, programs};
-pub use listing::parts;
+pub use listing::{parts, without_learnt};
 pub use nat::Nat;
 pub use owner::{NotDone, Owner};
 pub use packet::Kind;

@@ -1,4 +1,4 @@
-//! A table as nft lists it, without the order that does not matter.
+//! A table as nft lists it, without the order that does not matter and without what it has learnt.
 
 use std::collections::BTreeSet;
 
@@ -22,6 +22,28 @@ pub fn parts(listing: &str) -> BTreeSet<String> {
     parts
 }
 
+/// A listing without the elements of the sets and maps that the rules fill by themselves (`flags dynamic,timeout`): they come and go with
+/// the traffic, and say nothing of what was set.
+#[must_use]
+pub fn without_learnt(listing: &str) -> String {
+    let (mut kept, mut learns, mut inside) = (String::new(), false, false);
+    for line in listing.lines() {
+        let text = line.trim_start();
+        match text.split_whitespace().next() {
+            Some("set" | "map" | "chain") => learns = false,
+            Some("flags") => learns = text.contains("dynamic"),
+            Some("elements") => inside = learns,
+            _ => {}
+        }
+        if !inside {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+        inside &= !text.ends_with('}');
+    }
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +63,17 @@ mod tests {
         let turned = CHAIN.replace("accept\n\t\tdrop", "drop\n\t\taccept");
         assert_ne!(one, parts(&table(&[&turned, COUNTER])));
         assert_ne!(one, parts(&table(&[CHAIN])));
+    }
+
+    #[test]
+    fn what_was_learnt_is_left_out_and_what_was_set_is_not() {
+        let set = |flags: &str, elements: &str| {
+            format!("\tset s {{\n\t\ttype ipv4_addr\n\t\tflags {flags}\n{elements}\t}}\n")
+        };
+        let elements = "\t\telements = { 192.168.1.2 timeout 1d expires 23h,\n\t\t\t     192.168.1.3 timeout 1d expires 23h }\n";
+        let learns = |elements| table(&[&set("dynamic,timeout", elements), CHAIN]);
+        assert_eq!(without_learnt(&learns(elements)), learns(""));
+        let fixed = table(&[&set("interval", elements), CHAIN]);
+        assert_eq!(without_learnt(&fixed), fixed);
     }
 }

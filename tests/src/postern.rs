@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::host::{Host, Output};
 use crate::lab::{Lab, programs};
+use crate::listing::without_learnt;
 use crate::process::Process;
 use crate::visitor::Visitor;
 use crate::wait;
@@ -265,11 +266,11 @@ impl Postern {
         found.unwrap_or_else(|| panic!("the status says nothing of {name}: {status}"))
     }
 
-    /// Our table in the router's kernel as nft lists it; none: it is not there.
+    /// Our table in the router's kernel as nft lists it, without what it has counted and learnt; none: it is not there.
     #[must_use]
     pub fn table(&self) -> Option<String> {
         let output = self.router.run(&["nft", "-s", "list", "table", "inet", "postern"]);
-        output.ok().then_some(output.out)
+        output.ok().then(|| without_learnt(&output.out))
     }
 
     /// `/proc/PID/status` of the daemon, by field.

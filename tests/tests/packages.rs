@@ -96,7 +96,7 @@ impl Box {
     }
 
     fn rules(&self) -> String {
-        self.lab.router().ok(&["nft", "-s", "list", "table", "inet", "postern"])
+        lab::without_learnt(&self.lab.router().ok(&["nft", "-s", "list", "table", "inet", "postern"]))
     }
 }
 

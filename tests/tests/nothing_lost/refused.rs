@@ -382,10 +382,11 @@ fn every_failing_write_sync_and_opening_is_told_changes_nothing_and_loses_nothin
             let (lived, refusals, refused) = (&lived, &refusals, &refused);
             threads.spawn(move || {
                 let (folder, mut rescuer) = (scratch(&format!("refused-{worker}")), Rescuer::new());
-                while let Some((life, from, (calls, how), on)) = jobs.get(next.fetch_add(1, Relaxed)).copied()
-                {
+                loop {
+                    let job = next.fetch_add(1, Relaxed);
+                    let Some((life, from, (calls, how), on)) = jobs.get(job).copied() else { break };
                     // Another first one for each kind, so that not the same ones are looked at.
-                    let mut k = 1 + (next.load(Relaxed) * 5) % step;
+                    let mut k = 1 + (job * 5) % step;
                     loop {
                         assert!(k < MOST, "{calls}: a life has no end");
                         let fault = Fault { calls, how, from: k, on };
