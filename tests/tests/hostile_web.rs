@@ -14,10 +14,11 @@ const RANDOM: u64 = 100_000;
 const PART: u64 = 20_000;
 
 /// What the taken over process was answered.
-fn hostile(lab: &Lab, more: &[&str]) -> Value {
+fn hostile(lab: &Lab, ticket: Option<&str>, more: &[&str]) -> Value {
     let words = ["--reuid", "postern-web", "--regid", "postern-web", "--init-groups", "--inh-caps=-all"];
-    let call = ["postern-lab", "hostile", "/run/postern/door/web.sock", "--password", PASSWORD];
-    let told = lab.router().ok(&[&["setpriv"][..], &words, &call, more].concat());
+    let call = ["postern-lab", "hostile", "/run/postern/door/web.sock"];
+    let who = ticket.map_or(["--password", PASSWORD], |ticket| ["--ticket", ticket]);
+    let told = lab.router().ok(&[&["setpriv"][..], &words, &call, &who, more].concat());
     serde_json::from_str(&told).expect("one line of JSON")
 }
 
@@ -74,7 +75,7 @@ fn a_web_process_that_says_anything_changes_nothing_but_settings_and_ends_nothin
     );
     drop(open);
 
-    let crafted = hostile(&lab, &[]);
+    let crafted = hostile(&lab, None, &[]);
     let of = |told: &Value, word: &str| told["answers"][word].as_u64().unwrap_or_default();
     assert!(
         of(&crafted, "refused invalid") > 100 && of(&crafted, "done") > 0,
@@ -90,10 +91,13 @@ fn a_web_process_that_says_anything_changes_nothing_but_settings_and_ends_nothin
     let number = std::env::var("POSTERN_HOSTILE").ok().and_then(|n| n.parse().ok()).unwrap_or(RANDOM);
     let seed = wait::now_ms();
     let mut thrown_out = 0;
+    // One login for all of them: wrong passwords are among the messages, and the next one has to wait longer and longer.
+    let mut ticket = crafted["ticket"].as_str().map(str::to_owned);
     // In parts, each of which a busy machine can do in the minute that a program of the lab may take.
     for part in 0..number.div_ceil(PART) {
         let seed = (seed + part).to_string();
-        let random = hostile(&lab, &["--random", &PART.to_string(), "--seed", &seed]);
+        let random = hostile(&lab, ticket.as_deref(), &["--random", &PART.to_string(), "--seed", &seed]);
+        ticket = random["ticket"].as_str().map(str::to_owned);
         assert_eq!(
             (random["sent"].as_u64(), of(&random, "silence")),
             (Some(PART), 0),

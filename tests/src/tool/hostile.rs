@@ -59,29 +59,33 @@ const REQUESTS: [&str; 26] = [
     "{\"do\":\"sessions\",\"filter\":{\"page\":4294967295}}",
 ];
 
-/// Says `--crafted` or `--random N` messages at the socket, and tells how many were answered by what.
+/// Says the crafted messages at the socket, or `--random N` ones, and tells how many were answered by what; and the ticket, if it still
+/// opens anything.
 ///
 /// # Errors
 /// Wrong usage, or a door that does not open.
 pub(super) fn hostile(words: &mut lexopt::Parser) -> Result<(), lexopt::Error> {
-    let (mut door, mut password, mut random, mut seed) = (None, String::new(), 0, 1);
+    let (mut door, mut password, mut ticket, mut random, mut seed) = (None, String::new(), None, 0, 1);
     while let Some(word) = words.next()? {
         match word {
             Value(path) if door.is_none() => door = Some(path.string()?),
             Long("password") => password = words.value()?.string()?,
+            Long("ticket") => ticket = Some(words.value()?.string()?),
             Long("random") => random = words.value()?.parse()?,
             Long("seed") => seed = words.value()?.parse()?,
             other => return Err(other.unexpected()),
         }
     }
-    let door = door.ok_or("usage: postern-lab hostile SOCKET --password P [--random N --seed N]")?;
-    let mut caller = Caller::at(door, &password).map_err(|e| e.to_string())?;
+    let door =
+        door.ok_or("usage: postern-lab hostile SOCKET --password P|--ticket T [--random N --seed N]")?;
+    let mut caller = Caller::at(door, &password, ticket).map_err(|e| e.to_string())?;
     match random {
         0 => crafted(&mut caller),
         _ => mutated(&mut caller, random, &mut Random::from(seed)),
     }
     .map_err(|e| format!("the door does not open any more: {e}"))?;
-    super::tell(&json!({ "sent": caller.sent, "answers": caller.answers }));
+    let ticket = caller.opens_anything().map_err(|e| e.to_string())?.then_some(&caller.ticket);
+    super::tell(&json!({ "sent": caller.sent, "answers": caller.answers, "ticket": ticket }));
     Ok(())
 }
 
@@ -95,9 +99,15 @@ struct Caller {
 }
 
 impl Caller {
-    fn at(door: String, password: &str) -> std::io::Result<Self> {
+    /// With the ticket of one who came before, or else with one for the password.
+    fn at(door: String, password: &str, ticket: Option<String>) -> std::io::Result<Self> {
         let stream = connect(&door)?;
-        let mut caller = Self { door, stream, ticket: String::new(), sent: 0, answers: BTreeMap::new() };
+        let known = ticket.is_some();
+        let ticket = ticket.unwrap_or_default();
+        let mut caller = Self { door, stream, ticket, sent: 0, answers: BTreeMap::new() };
+        if known {
+            return Ok(caller);
+        }
         let call = json!({ "request": { "do": "login", "password": password }, "attended": true });
         let until = Instant::now() + Duration::from_secs(20);
         let answer = loop {
@@ -114,6 +124,14 @@ impl Caller {
             return Err(std::io::Error::other(format!("no ticket: {answer}")));
         }
         Ok(caller)
+    }
+
+    /// Some of what was said may have ended the login.
+    fn opens_anything(&mut self) -> std::io::Result<bool> {
+        let call = json!({ "ticket": self.ticket, "request": { "do": "settings" } });
+        let mut stream = connect(&self.door)?;
+        stream.write_all(&frame(call.to_string().as_bytes()))?;
+        Ok(answer(&mut stream)?["is"] == "settings")
     }
 
     /// Bytes as they are. Whoever is thrown out connects again: that must always work.
