@@ -18,6 +18,9 @@ use crate::settings::Settings;
 /// nobody's packets get lost by one that is routed, and labs live in it.
 const NOT_OF_THE_INTERNET: &str = "::/96, ::ffff:0:0/96, 100::/64, 2001:10::/28, fc00::/7, fec0::/10";
 
+/// What networks behind another router of the home have (RFC 1918): only for these, so that what the internet sends us costs no look-up.
+const PRIVATE: &str = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16";
+
 /// Into `zone` and `forward`, before everything else, and the chain `sources`.
 pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, capabilities: &Capabilities) {
     let Sides { internet, local, prefix, .. } = sides;
@@ -43,6 +46,14 @@ pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, capab
         format!("iifname != \"{local}\" ip saddr {prefix} iifname != \"lo\" {forged}"),
         "the home's address, from the internet or a third port",
     );
+    if capabilities.forwards {
+        zone(
+            format!(
+                "iifname != {{ \"lo\", \"{local}\" }} ip saddr {{ {PRIVATE} }} fib saddr oifname \"{local}\" {forged}"
+            ),
+            "of a network behind another router of the home",
+        );
+    }
     zone(format!("meta nfproto ipv6 jump {}", Chain::Sources), "IPv6: whose address");
     let mut source = |rule: String, why| table.rule(Chain::Sources, rule, why);
     source(

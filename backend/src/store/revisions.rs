@@ -205,17 +205,14 @@ impl Store {
         saved
     }
 
-    /// Notes how far revision `id` came.
+    /// Notes how far revision `id` came. With one that is kept, those before it that were not are over: the disk may have refused
+    /// to note that they were taken back.
     pub async fn mark(&self, id: i64, state: RevisionState) -> Result<(), Error> {
         #[cfg(test)]
         self.faults.before().await?;
         let mut transaction = self.begin().await?;
-        let done = sqlx::query("UPDATE revision SET state = ?2 WHERE id = ?1")
-            .bind(id)
-            .bind(word(state))
-            .execute(transaction.connection())
-            .await;
-        transaction.end(done.map_err(Error::from)).await?;
+        let done = set_state(transaction.connection(), id, state).await;
+        transaction.end(done).await?;
         #[cfg(test)]
         self.faults.after().await;
         if state == RevisionState::Confirmed {
@@ -256,6 +253,21 @@ impl Store {
         };
         Ok(rows.into_iter().map(revision).collect())
     }
+}
+
+async fn set_state(connection: &mut SqliteConnection, id: i64, state: RevisionState) -> Result<(), Error> {
+    sqlx::query("UPDATE revision SET state = ?2 WHERE id = ?1")
+        .bind(id)
+        .bind(word(state))
+        .execute(&mut *connection)
+        .await?;
+    if state == RevisionState::Confirmed {
+        sqlx::query("UPDATE revision SET state = 'reverted' WHERE id < ?1 AND state IN ('saved', 'applied')")
+            .bind(id)
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
 }
 
 async fn insert(connection: &mut SqliteConnection, new: NewRevision<'_>) -> Result<i64, Error> {
@@ -334,6 +346,24 @@ mod tests {
         store.mark(id, RevisionState::Confirmed).await.unwrap();
         assert_eq!(store.newest_confirmed().await.unwrap().unwrap().id, id);
         assert_eq!(store.unconfirmed().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_marked_is_over_when_another_one_is_kept() {
+        let store = Store::in_memory().await.unwrap();
+        let settings = Settings::default();
+        let stuck = [RevisionState::Saved, RevisionState::Applied];
+        for state in stuck {
+            let id = store.save(new(&settings, 0)).await.unwrap();
+            store.mark(id, state).await.unwrap();
+        }
+        let kept = store.save(new(&settings, 0)).await.unwrap();
+        let newest_first = |history: Vec<Revision>| history.into_iter().map(|one| one.state).collect::<Vec<_>>();
+        let on_the_way = [RevisionState::Saved, RevisionState::Applied, RevisionState::Saved];
+        assert_eq!(newest_first(store.history(9).await.unwrap()), on_the_way);
+        store.mark(kept, RevisionState::Confirmed).await.unwrap();
+        let over = [RevisionState::Confirmed, RevisionState::Reverted, RevisionState::Reverted];
+        assert_eq!(newest_first(store.history(9).await.unwrap()), over);
     }
 
     #[tokio::test]

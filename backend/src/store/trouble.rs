@@ -106,7 +106,8 @@ impl Transaction {
     ///
     /// Where the sync of the log has failed, all of it lies in the log as if it were good: a start after a kill would find done what
     /// its owner was told is not. So a transaction that changes nothing is written over it, for whose sync nobody waits; a disk that
-    /// refuses that too has refused everything since.
+    /// refuses that too has refused everything since. At the beginning of a log SQLite syncs the header first, and writes nothing
+    /// more where that fails (`sqlite3WalFrames` in wal.c); but a log of which nothing is needed can be cut off without any sync.
     pub(super) async fn end<T>(mut self, done: Result<T, Error>) -> Result<T, Error> {
         let kept = match done {
             Ok(value) => {
@@ -115,7 +116,7 @@ impl Transaction {
             Err(error) => Err(error),
         };
         if kept.is_err() {
-            for words in ["ROLLBACK", "PRAGMA user_version = 0"] {
+            for words in ["ROLLBACK", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA user_version = 0"] {
                 // An error: SQLite has taken it back by itself; the disk still refuses.
                 let _ = sqlx::raw_sql(words).execute(&mut *self.0).await;
             }

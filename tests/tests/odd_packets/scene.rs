@@ -56,7 +56,7 @@ pub struct Scene {
     _postern: Option<Postern>,
 }
 
-/// The guests' port; a switch that looks into no packet; no reverse path filter of the machine that runs this; and the neighbours, so that no packet waits for an
+/// The guests' port; networks behind the first laptop; a switch that looks into no packet; no reverse path filter of the machine that runs this; and the neighbours, so that no packet waits for an
 /// address to be resolved.
 const PORTS: &str =
     "ip link add eth1 netns phone address 02:00:00:00:05:07 type veth peer name guest0 netns router
@@ -64,6 +64,8 @@ const PORTS: &str =
     ip -n phone link set eth1 up
     ip -n router addr add 192.168.50.1/24 dev guest0
     ip -n router addr add 2001:db8:50::1/64 dev guest0
+    ip -n router route add 10.77.0.0/16 via 192.168.1.101
+    ip -n router route add 2001:db8:77::/64 via 2001:db8:1::101
     ip -n phone addr add 192.168.50.7/24 dev eth1
     ip -n phone addr add 2001:db8:50::7/64 dev eth1
     ip -n router neigh replace 192.168.50.7 lladdr 02:00:00:00:05:07 dev guest0 nud permanent

@@ -10,11 +10,12 @@ use super::craft::{ESP, Ends, Frame, UDP};
 use super::scene::{EARS, Ear, GATEWAY, GATEWAY6, GUEST, GUEST6, Numbers, Scene, Side};
 
 /// Whose address it is, in both families. `Known`: with the ports of a conversation that the router knows.
-const WHOSE: [(&str, &str, &str); 18] = [
+const WHOSE: [(&str, &str, &str); 19] = [
     ("a device of the home", "192.168.1.102", "2001:db8:1::102"),
     ("another device of the home", "192.168.1.77", "2001:db8:1::77"),
     ("the home's router", "192.168.1.1", "2001:db8:1::1"),
     ("the router's internet port", "198.51.100.2", "2001:db8:2::2"),
+    ("a host behind a router of the home", "10.77.0.5", "2001:db8:77::5"),
     ("a guest", "192.168.50.7", "2001:db8:50::7"),
     ("a host of the internet", "203.0.113.20", "2001:db8:3::20"),
     ("the sender", "", ""),
@@ -46,12 +47,15 @@ type Row = (Side, &'static str, &'static str, Option<By>, Option<By>);
 const RULES: Option<By> = Some(By::Rules);
 const KERNEL: Option<By> = Some(By::Kernel);
 
-const ROWS: [Row; 52] = [
+const ROWS: [Row; 55] = [
     (Side::Internet, "a device of the home", "home", RULES, RULES),
     (Side::Internet, "a device of the home", "port", RULES, RULES),
     (Side::Internet, "a device of the home", "gateway", RULES, RULES),
     (Side::Internet, "a device of the home", "server", RULES, RULES),
     (Side::Internet, "another device of the home", "home", RULES, RULES),
+    (Side::Internet, "a host behind a router of the home", "home", RULES, RULES),
+    (Side::Internet, "a host behind a router of the home", "port", RULES, RULES),
+    (Side::Internet, "a host behind a router of the home", "gateway", RULES, RULES),
     (Side::Internet, "the home's router", "home", KERNEL, RULES),
     (Side::Internet, "the home's router", "port", KERNEL, RULES),
     (Side::Internet, "the router's internet port", "home", KERNEL, RULES),
