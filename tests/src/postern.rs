@@ -316,6 +316,15 @@ impl Postern {
         assert!(daemon.wait_end(wait::SOON).is_some(), "a killed daemon ends");
     }
 
+    /// Kills a daemon that may just have ended by itself.
+    ///
+    /// # Panics
+    /// When none was started.
+    #[track_caller]
+    pub fn crash_daemon_if_it_runs(&mut self) {
+        self.daemon.as_mut().expect("a daemon was started").kill();
+    }
+
     /// Ends the daemon as a box that goes down does, by SIGTERM, and waits for it.
     ///
     /// # Panics

@@ -1,5 +1,6 @@
 //! Traffic between hosts: one-off probes, steady flows, and who heard them.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,6 +10,14 @@ use crate::host::Host;
 use crate::packet::Kind;
 use crate::process::Process;
 use crate::wait::{self, SOON};
+
+/// So late an answer may be.
+const LATE: Duration = Duration::from_secs(5);
+
+/// The moment so long ago, in milliseconds since 1970.
+fn before(grace: Duration) -> u64 {
+    wait::now_ms().saturating_sub(u64::try_from(grace.as_millis()).unwrap_or_default())
+}
 
 /// What became of a probe.
 #[derive(Debug, Clone, Deserialize)]
@@ -97,13 +106,25 @@ impl Flow {
         self.events().iter().filter_map(|event| event.answered).collect()
     }
 
-    /// Numbers sent up to now that were never answered, leaving out the last `grace`.
+    /// Numbers sent up to now, leaving out the last `grace`, that were not answered yet.
+    #[must_use]
+    pub fn missing(&self, grace: Duration) -> Vec<u64> {
+        self.missing_of_before(before(grace))
+    }
+
+    /// Numbers sent up to now, leaving out the last `grace`, that are never answered. If there are any, what is still on its way is waited
+    /// for: a busy machine is late, and loses nothing.
     #[must_use]
     pub fn lost(&self, grace: Duration) -> Vec<u64> {
+        let end = before(grace);
+        let all = || self.missing_of_before(end).is_empty().then(Vec::new);
+        wait::until(LATE, all).unwrap_or_else(|| self.missing_of_before(end))
+    }
+
+    fn missing_of_before(&self, end: u64) -> Vec<u64> {
         let events = self.events();
-        let until = wait::now_ms().saturating_sub(u64::try_from(grace.as_millis()).unwrap_or_default());
-        let answered: Vec<u64> = events.iter().filter_map(|event| event.answered).collect();
-        let sent = events.iter().filter(|event| event.at < until).filter_map(|event| event.sent);
+        let answered: HashSet<u64> = events.iter().filter_map(|event| event.answered).collect();
+        let sent = events.iter().filter(|event| event.at < end).filter_map(|event| event.sent);
         sent.filter(|number| !answered.contains(number)).collect()
     }
 

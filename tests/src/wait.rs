@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long a thing that should happen soon may take on a busy machine.
-pub const SOON: Duration = Duration::from_secs(10);
+/// How long a thing that should happen soon may take on a machine whose processors are somebody else's now and then.
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// Asks `ready` again and again; its first `Some`, or none when `limit` has passed.
 pub fn until<T>(limit: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {

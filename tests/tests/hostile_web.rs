@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::{Kind, Lab, PASSWORD, Postern, ROUTER_SETTINGS, address, figures, wait};
+use lab::{Kind, Lab, PASSWORD, Postern, ROUTER_SETTINGS, Random, address, figures, wait};
 use serde_json::Value;
 
 /// Somebody else's rules, which nothing of ours may touch.
@@ -89,7 +89,7 @@ fn a_web_process_that_says_anything_changes_nothing_but_settings_and_ends_nothin
 
     let before = memory(&postern);
     let number = std::env::var("POSTERN_HOSTILE").ok().and_then(|n| n.parse().ok()).unwrap_or(RANDOM);
-    let seed = wait::now_ms();
+    let seed = Random::new().below(u64::MAX / 2);
     let mut thrown_out = 0;
     // One login for all of them: wrong passwords are among the messages, and the next one has to wait longer and longer.
     let mut ticket = crafted["ticket"].as_str().map(str::to_owned);

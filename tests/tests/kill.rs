@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use lab::{Lab, NotDone, Owner, PASSWORD, Postern, Random, figures, parts, wait};
+use lab::{Lab, NotDone, Owner, PASSWORD, Postern, Random, figures, parts, wait, without_learnt};
 use postern::door::messages::{Effect, RevisionState, Rules};
 use postern::settings::{Settings, keys};
 
@@ -14,7 +14,7 @@ const KILLS: u64 = 500;
 /// A save takes about half of this here; the kill comes at any moment of it, or of the next one.
 const SAVE: Duration = Duration::from_millis(100);
 /// So soon all must be one again.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(30);
 
 /// The settings that a save changes.
 const KEYS: [&str; 4] = [
@@ -50,7 +50,7 @@ fn listed(lab: &Lab, rules: &str) -> BTreeSet<String> {
     scratch.ok_with(&["nft", "-f", "-"], rules);
     let listing = scratch.ok(&["nft", "-s", "list", "table", "inet", "postern"]);
     scratch.ok(&["nft", "delete", "table", "inet", "postern"]);
-    parts(&listing)
+    parts(&without_learnt(&listing))
 }
 
 /// What became of the saves of one round.

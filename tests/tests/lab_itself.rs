@@ -252,7 +252,7 @@ fn a_flow_notices_when_it_is_cut_and_when_it_is_not() {
             "the last answer came {} ms after the cut",
             last.saturating_sub(returned)
         );
-        assert!(!flow.lost(Duration::from_millis(500)).is_empty(), "a cut flow loses packets");
+        assert!(!flow.missing(Duration::from_millis(500)).is_empty(), "a cut flow loses packets");
     }
 }
 

@@ -134,7 +134,7 @@ fn switching_one_protocol_off_leaves_the_others_undisturbed() {
         let lost = flow.lost(Duration::from_millis(500));
         assert!(lost.is_empty(), "{kind} lost {lost:?}:\n{}", flow.tail());
     }
-    assert!(!flows[1].lost(Duration::from_millis(500)).is_empty(), "L2TP should have stopped");
+    assert!(!flows[1].missing(Duration::from_millis(500)).is_empty(), "L2TP should have stopped");
 }
 
 #[test]

@@ -197,7 +197,15 @@ fn why_there_is_no_session_is_told_in_words_that_help() {
     let hostile = good.replace("another", "x\\nconnect touch\\u0020/run/lab/hurt");
     assert_ne!(hostile, good);
     std::fs::write(&wanted, hostile).expect("it can be written");
-    assert!(wait::until(SOON / 4, || line.lab.outer().path(OPTIONS).exists().then_some(())).is_none());
+    assert!(
+        wait::until(std::time::Duration::from_millis(2500), || line
+            .lab
+            .outer()
+            .path(OPTIONS)
+            .exists()
+            .then_some(()))
+        .is_none()
+    );
     assert!(!line.lab.outer().path("/run/lab/hurt").exists());
     std::fs::write(&wanted, good).expect("it can be written");
     line.wait_for("the probe: what is good is taken again", || line.lab.outer().path(OPTIONS).exists());

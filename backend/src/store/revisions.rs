@@ -358,7 +358,8 @@ mod tests {
             store.mark(id, state).await.unwrap();
         }
         let kept = store.save(new(&settings, 0)).await.unwrap();
-        let newest_first = |history: Vec<Revision>| history.into_iter().map(|one| one.state).collect::<Vec<_>>();
+        let newest_first =
+            |history: Vec<Revision>| history.into_iter().map(|one| one.state).collect::<Vec<_>>();
         let on_the_way = [RevisionState::Saved, RevisionState::Applied, RevisionState::Saved];
         assert_eq!(newest_first(store.history(9).await.unwrap()), on_the_way);
         store.mark(kept, RevisionState::Confirmed).await.unwrap();

@@ -24,7 +24,7 @@ pub(super) const ROUTER_MAC: Mac = [2, 0, 0, 0, 0, 1];
 /// The router's address towards the internet.
 pub(super) const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 /// After the end, packets under way have this long to arrive.
-const AFTERMATH: Duration = Duration::from_millis(300);
+const AFTERMATH: Duration = Duration::from_secs(1);
 /// How often the report that others see is renewed.
 const TELL: Time = SECOND / 10;
 /// A session that was not served in this time never was.

@@ -68,7 +68,7 @@ impl Work {
     pub fn begin(lab: &Lab, owner: &Visitor) -> Self {
         let request =
             format!("GET / HTTP/1.1\r\nHost: 192.168.1.1\r\n{}Connection: close\r\n\r\n", cookie(owner));
-        let talk = Talk { pause_ms: 250, ..Talk::new(1, vec![Said::new(request); 2000]) };
+        let talk = Talk { pause_ms: 250, limit_ms: 60_000, ..Talk::new(1, vec![Said::new(request); 2000]) };
         let work = Self(lab.host("laptop1").talking(&talk));
         assert!(
             wait::until(wait::SOON, || (work.pages() > 2).then_some(())).is_some(),

@@ -55,7 +55,7 @@ impl Scene {
         let flow = self.lab.host(host).flow(kind, address(server));
         flow.wait_answers(10);
         // What was held back while it was paired is not the attack's doing.
-        let lost_before = flow.lost(Duration::from_millis(300)).len();
+        let lost_before = flow.missing(Duration::from_millis(300)).len();
         Running { what: format!("{kind} of {host} to {server}"), flow, lost_before }
     }
 
@@ -217,8 +217,9 @@ impl Running {
     #[track_caller]
     pub fn unharmed(&self) {
         // An answer takes a few milliseconds; on a busy machine more.
-        let lost = self.flow.lost(Duration::from_millis(800));
-        assert!(lost.len() <= self.lost_before, "{} lost {:?}:\n{}", self.what, lost, self.flow.tail());
+        let lost = || self.flow.missing(Duration::from_millis(800));
+        let none = wait::until(wait::SOON, || (lost().len() <= self.lost_before).then_some(()));
+        assert!(none.is_some(), "{} lost {:?}:\n{}", self.what, lost(), self.flow.tail());
         self.flow.wait_answers(3);
     }
 }

@@ -83,7 +83,7 @@ fn swept(hz: u32, seconds: u32) -> String {
     let first = first.map_or("not".to_owned(), |at| format!("after {} ms", at - began));
     forger.wait(u64::from(hz * seconds));
     let fullest = scene.far_from_full("a sweep of SPIs from the server's address");
-    let (answered, lost) = (flow.answered().len(), flow.lost(Duration::from_millis(500)).len());
+    let (answered, lost) = (flow.answered().len(), flow.missing(Duration::from_millis(500)).len());
     drop(forger);
     let began = wait::now_ms();
     let whole = wait::until(Duration::from_secs(30), || {

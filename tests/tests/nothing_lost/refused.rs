@@ -366,7 +366,7 @@ fn begin() -> (Begun, Begun) {
 #[test]
 fn every_failing_write_sync_and_opening_is_told_changes_nothing_and_loses_nothing() {
     let (new, router) = boxes();
-    let step = times("POSTERN_FAULT_STEP", 16);
+    let step = times("POSTERN_FAULT_STEP", 4);
     let lives = [(Life::First, new), (Life::Router, router), (Life::Reset, router)];
     let jobs: Vec<_> = lives
         .into_iter()

@@ -9,6 +9,8 @@ use rustix::fs::OFlags;
 const LOG: &str = "/dev/kmsg";
 /// Warning (4) and worse: printk's levels (Documentation/ABI/testing/dev-kmsg).
 const WARNING: u32 = 4;
+/// What begins so is about the machine that runs this, which may be busy: nothing that a packet does.
+const MACHINE: [&str; 7] = ["hrtimer:", "workqueue:", "clocksource:", "rcu:", "perf:", "sched:", "watchdog:"];
 
 /// The kernel's log from now on. It is that of the whole machine.
 pub struct KernelLog(File);
@@ -49,7 +51,8 @@ impl KernelLog {
             let level = text.split(',').next().and_then(|level| level.parse::<u32>().ok());
             let message = text.split_once(';').map_or("", |(_, message)| message);
             let others = ["table full", "callbacks suppressed"].iter().any(|words| message.contains(words));
-            if level.is_some_and(|level| level % 8 <= WARNING) && !others {
+            let machine = MACHINE.iter().any(|word| message.starts_with(word));
+            if level.is_some_and(|level| level % 8 <= WARNING) && !others && !machine {
                 found.push(message.lines().next().unwrap_or_default().to_owned());
             }
         }
