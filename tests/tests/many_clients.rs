@@ -161,11 +161,7 @@ fn swaps_and_restarts_of_the_daemon_lose_no_packet_of_live_tunnels() {
     postern.crash_daemon();
     postern.start_daemon();
     let before = crowd.report().right;
-    assert!(
-        crowd.wait(lab::wait::SOON, |report| report.right > before + 100),
-        "\n{}",
-        crowd.report()
-    );
+    assert!(crowd.wait(lab::wait::SOON, |report| report.right > before + 100), "\n{}", crowd.report());
     let report = crowd.stop();
     keep("reload", &plan, &report);
     flawless(&report);

@@ -1,6 +1,7 @@
 //! `postern-web`: the pages, on the listeners that the daemon hands over. By any other name it is `postern`: what ships is this one
 //! program and a link to it (packaging/README.md).
 
+use std::alloc::System;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,10 +13,15 @@ use postern::log;
 use postern_web::{Config, app, confine, serve};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use zeroizing_alloc::ZeroAlloc;
 
 const USAGE: &str = "usage: postern-web [--door DIR] [--listen ADDRESS:PORT]
   --door DIR             where the daemon's sockets are (default $POSTERN_DOOR, then /run/postern)
   --listen ADDRESS:PORT  serve there instead of on the listeners of the daemon; for tests";
+
+/// What is given back is wiped: forms bear passwords, and whoever takes over this process reads its memory.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// The name by which this program is the pages.
 const NAME: &str = "postern-web";

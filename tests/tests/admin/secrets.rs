@@ -14,6 +14,7 @@ const NEW: &str = "kanarie-of-the-owner-2";
 const GUESS: &str = "kanarie-that-is-wrong-3";
 const SEAL: &str = "kanarie-of-the-backup-4";
 const PROVIDER: &str = "kanarie-of-the-provider-5";
+const PROBE: &str = "kanarie-of-half-a-request-6";
 const ALL: [&str; 5] = [OWN, NEW, GUESS, SEAL, PROVIDER];
 
 /// How often it stands in the memory that a process may write.
@@ -73,7 +74,11 @@ fn no_password_is_in_a_file_or_a_log() {
     assert!(backup.ok(), "{backup:?}");
     // The probes see a word that is there: one in a file, one in the memory of a process.
     let web = postern.web_status("Pid");
-    assert!(in_memory(&web, "postern-form") > 0, "the probe of the memory sees nothing");
+    let half = Said::new(format!("GET /login HTTP/1.1\r\nX-Probe: {PROBE}"));
+    let mut asks = lab.host("laptop2").talking(&Talk { limit_ms: 60_000, ..Talk::new(1, vec![half]) });
+    let seen = |word| wait::until(wait::SOON, || (in_memory(&web, word) > 0).then_some(()));
+    assert!(seen(PROBE).is_some(), "the probe of the memory sees nothing");
+    asks.kill();
     assert!(
         on_disk(&lab, PROVIDER).contains("postern.db"),
         "the provider's password is kept: the box dials with it"
@@ -99,17 +104,21 @@ fn no_password_is_in_a_file_or_a_log() {
     assert_eq!(open, "", "others may read files of the daemon");
     let count = || ALL.map(|word| in_memory(&web, word));
     let at_once = count();
-    // Nothing wipes it: what is freed is used again sooner or later. A figure, not a promise.
-    let _ = wait::until(Duration::from_secs(60), || {
-        // As others use the page, what was freed is used again.
-        let _ = say(&lab, "GET /login HTTP/1.1\r\nHost: 192.168.1.1\r\nConnection: close\r\n\r\n".into());
-        (count().iter().sum::<usize>() == 0).then_some(())
+    let gone = wait::until(wait::SOON, || {
+        (count().iter().sum::<usize>() + in_memory(&web, PROBE) == 0).then_some(())
     });
-    let later = count();
+    assert!(
+        gone.is_some(),
+        "in the web process's memory stay {:?}, and of the probe {}",
+        count(),
+        in_memory(&web, PROBE)
+    );
     figures::keep(
         env!("CARGO_TARGET_TMPDIR"),
         "admin_secrets",
-        &format!("passwords in the web process's memory, each: {at_once:?} at once, {later:?} later"),
+        &format!(
+            "passwords in the web process's memory, each: {at_once:?} at once, 0 after their connections"
+        ),
     );
 }
 
