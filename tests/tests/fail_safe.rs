@@ -148,7 +148,7 @@ fn a_change_that_fails_says_why_and_leaves_everything_as_it_was() {
 #[test]
 fn a_new_address_that_nobody_confirms_reverts_by_itself() {
     let lab = Lab::new();
-    let postern = lab.postern_with(&[("POSTERN_TRIAL_SECONDS", "4")]);
+    let postern = lab.postern_with(&[("POSTERN_TRIAL_SECONDS", "10")]);
     postern.set(&lab::ROUTER_SETTINGS);
     postern.ok(&["confirm"]);
     postern.set(&["local_network.address=192.168.77.1/24"]);
@@ -156,7 +156,7 @@ fn a_new_address_that_nobody_confirms_reverts_by_itself() {
     assert!(!postern.json(&["status"])["trial"].is_null(), "it is on trial");
     let refused = postern.cli(&["set", "passthrough.pptp.enabled=true"]);
     assert_eq!(refused.code, 1, "other changes wait: {refused:?}");
-    let reverted = wait::until(Duration::from_secs(15), || {
+    let reverted = wait::until(Duration::from_secs(60), || {
         let back = addresses(&lab, "lan0").contains("192.168.1.1/24");
         // The address is back first, then rules, DHCP and DNS; the settings are told when all of it is.
         (back && postern.ok(&["get", "local_network.address"]).trim() == "192.168.1.1/24").then_some(())
@@ -173,12 +173,12 @@ fn a_new_address_that_nobody_confirms_reverts_by_itself() {
 #[test]
 fn a_new_address_that_is_confirmed_stays() {
     let lab = Lab::new();
-    let postern = lab.postern_with(&[("POSTERN_TRIAL_SECONDS", "3")]);
+    let postern = lab.postern_with(&[("POSTERN_TRIAL_SECONDS", "8")]);
     postern.set(&lab::ROUTER_SETTINGS);
     postern.ok(&["confirm"]);
     postern.set(&["local_network.address=192.168.77.1/24"]);
     postern.ok(&["confirm"]);
-    let gone = wait::until(Duration::from_secs(5), || {
+    let gone = wait::until(Duration::from_secs(12), || {
         (!addresses(&lab, "lan0").contains("192.168.77.1/24")).then_some(())
     });
     assert!(gone.is_none(), "a confirmed address reverted");

@@ -297,14 +297,14 @@ fn the_dmz_gets_what_no_forward_takes_and_ends_by_itself_with_what_it_let_in() {
         assert!(!output.ok() && output.err.contains(word), "{time}: {}", output.err);
     }
     assert!(lab.host("attacker").knock(Kind::Udp(9000), router).silent());
-    postern.set(&[&format!("firewall.dmz={} until {}", address(SERVER), until(12))]);
+    postern.set(&[&format!("firewall.dmz={} until {}", address(SERVER), until(25))]);
     for kind in [Kind::Udp(9000), Kind::Tcp(9001), Kind::Tcp(80)] {
         assert_eq!(lab.host("attacker").probe(kind, router).answered, 1, "{kind}");
     }
     assert_eq!(lab.host("attacker").knock(Kind::Ip(47), router).answered, 0, "GRE stays outside");
     let live = lab.host("server1").flow(Kind::Udp(9000), router);
     live.wait_answers(5);
-    let over = lab::wait::until(Duration::from_secs(20), || {
+    let over = lab::wait::until(Duration::from_secs(60), || {
         (postern.json(&["get", "firewall.dmz"]).to_string().contains("none")).then_some(())
     });
     assert!(over.is_some(), "it should end by itself: {}", postern.ok(&["get", "firewall.dmz"]));

@@ -113,12 +113,12 @@ fn the_owner_switches_https_on_and_meets_the_certificate_that_was_shown_to_him()
 #[test]
 fn https_that_nobody_could_use_goes_off_again() {
     let lab = Lab::new();
-    let postern = router(&lab, &[("POSTERN_TRIAL_SECONDS", "4")]);
+    let postern = router(&lab, &[("POSTERN_TRIAL_SECONDS", "12")]);
     let mut visitor = postern.visitor(&lab, "laptop2");
     drop(tick_https(&lab, &postern));
     let led = wait::until(wait::SOON, || (visitor.get("/login").status == 303).then_some(()));
     assert!(led.is_some(), "plain HTTP still shows the pages");
-    let back = wait::until(Duration::from_secs(20), || (visitor.get("/login").status == 200).then_some(()));
+    let back = wait::until(Duration::from_secs(60), || (visitor.get("/login").status == 200).then_some(()));
     assert!(back.is_some(), "the owner stays locked out");
     assert_eq!(postern.ok(&["get", "access.https"]).trim(), "false");
 }
@@ -126,13 +126,13 @@ fn https_that_nobody_could_use_goes_off_again() {
 #[test]
 fn https_whose_port_another_program_has_confirms_nothing_and_goes_off_again() {
     let lab = Lab::new();
-    let postern = router(&lab, &[("POSTERN_TRIAL_SECONDS", "6")]);
+    let postern = router(&lab, &[("POSTERN_TRIAL_SECONDS", "12")]);
     let taken = lab.router().echo(&[Kind::Tcp(443), Kind::Tcp(8443)]);
     let mut owner = tick_https(&lab, &postern);
     // The owner goes on, with his login, on new connections.
     assert_eq!(owner.get("/").status, 200, "plain HTTP leads to a port that is another program's");
     assert!(!postern.json(&["status"])["trial"].is_null(), "plain HTTP has confirmed HTTPS");
-    let back = wait::until(Duration::from_secs(20), || {
+    let back = wait::until(Duration::from_secs(60), || {
         owner.get("/");
         (postern.ok(&["get", "access.https"]).trim() == "false").then_some(())
     });

@@ -128,7 +128,7 @@ async fn what_nobody_confirms_goes_back_by_itself() {
     let fake = Fake::new();
     fake.set_links(vec![link("lan0", 2), link("wan0", 3)]);
     let store = Store::in_memory().await.unwrap();
-    let fresh = Home::on_trial_for(Duration::from_secs(1), fake, store, "this boot").await;
+    let fresh = Home::on_trial_for(Duration::from_secs(3), fake, store, "this boot").await;
     let before = fresh.truth().await;
     fresh.set(&ROUTER).await.unwrap();
     assert_eq!(fresh.states().await, [RevisionState::Applied]);

@@ -26,7 +26,7 @@ fn conversations_that_nobody_answers_give_way_to_new_ones_of_others_though_they_
     assert_eq!(timeout.trim(), "120", "with our timers");
     let talk = Talk {
         to: SocketAddr::from((address("server1"), 80)),
-        limit_ms: 3000,
+        limit_ms: 15_000,
         ..Talk::new(CALLS, vec![Said::new("x".repeat(64)); CALLS])
     };
     let heard = lab.host("laptop2").talk(&talk, Duration::from_secs(120));
