@@ -10,8 +10,9 @@ use crate::appliance::{Appliance, Folders, Options, TRIAL, memory, reset};
 use crate::certificate::Certificates;
 use crate::door::server::{Ended, Server};
 use crate::journal::{By, JournalKind};
+use crate::kernel::hand::PROGRAMS;
 use crate::kernel::linux::Linux;
-use crate::kernel::{Kernel, Load, dhcpcd, udhcpc};
+use crate::kernel::{Kernel, Load, dhcpcd, dnsmasq, udhcpc};
 use crate::log;
 use crate::login::Logins;
 use crate::ruleset;
@@ -23,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// User and group of the web process.
 const WEB_GROUP: &str = "postern-web";
-/// Where the configuration of other daemons is written, in the directory of the door.
+/// Where the PPPoE unit is told what is wanted, in the directory of the door.
 pub const SERVICES: &str = "services";
 /// A commit takes 20 ms; a box that is short of everything may need seconds.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
@@ -45,15 +46,24 @@ pub async fn run(state: &Path, door: &Path) -> Result<Ended, String> {
     };
     make(state, 0o700)?;
     make(door, 0o755)?;
-    udhcpc::end_left_over(state).await;
-    dhcpcd::end_left_over(state).await;
+    let (run, kept) = (door.join(PROGRAMS), state.join(PROGRAMS));
+    for folder in [&door.join(SERVICES), &run, &kept] {
+        // A full disk keeps dnsmasq from starting, and not the daemon.
+        if let Err(why) = make(folder, 0o700) {
+            log::warning(&why);
+        }
+    }
+    move_in(state, door).await;
+    udhcpc::end_left_over(&kept).await;
+    dhcpcd::end_left_over(&kept).await;
     let _alone = alone(state).await;
-    let folders = Folders { state: state.clone(), services: door.join(SERVICES) };
+    let folders = Folders { state: state.clone(), services: door.join(SERVICES), programs: run.clone() };
+    let linux = || Linux::with_services(&folders.services, &run, &kept);
     if reset::decided(&folders) {
         log::warning("the last daemon was resetting this box when it ended; that goes on now");
-        reset::forget(&Linux::with_services(&folders.services, state), &folders).await;
+        reset::forget(&linux(), &folders).await;
     }
-    let kernel = Linux::with_services(&door.join(SERVICES), state);
+    let kernel = linux();
     let (store, appliance) = match open(&folders, kernel).await {
         Ok(both) => both,
         Err(why) => {
@@ -103,6 +113,21 @@ pub async fn run(state: &Path, door: &Path) -> Result<Ended, String> {
     }
     store.close().await;
     ended
+}
+
+/// Before the programs had folders of their own ([`PROGRAMS`]) their files lay beside the store and beside what the PPPoE unit is told. Such
+/// programs see the store: they end, once and for all. What they were lent and have lent goes on.
+async fn move_in(state: &Path, door: &Path) {
+    udhcpc::end_left_over(state).await;
+    dhcpcd::end_left_over(state).await;
+    dnsmasq::end_left_over(state).await;
+    let _ = std::fs::rename(state.join("dnsmasq.leases"), state.join(PROGRAMS).join("dnsmasq.leases"));
+    for name in ["internet.lease", "ipv6.prefix"] {
+        let _ = std::fs::rename(door.join(SERVICES).join(name), door.join(PROGRAMS).join(name));
+    }
+    for name in ["dnsmasq.pid", "udhcpc.pid", "dhcpcd.pid"] {
+        let _ = std::fs::remove_file(state.join(name));
+    }
 }
 
 /// Waits for the last nft of a daemon that was killed: its commit must not come after ours. The lock belongs to the open

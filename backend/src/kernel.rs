@@ -8,7 +8,7 @@ mod carried;
 pub mod configure;
 mod conntrack;
 pub mod dhcpcd;
-mod dnsmasq;
+pub mod dnsmasq;
 mod elements;
 pub mod fake;
 mod fingerprint;

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use crate::cli::{self, Command, Usage};
 use crate::daemon;
 use crate::door::server::Ended;
-use crate::kernel::{dhcpcd, hand, pppoe, udhcpc};
+use crate::kernel::hand::{self, PROGRAMS};
+use crate::kernel::{dhcpcd, pppoe, udhcpc};
 use crate::selftest::process;
 
 /// The daemon wants to be started again: EX_TEMPFAIL of sysexits.h. To systemd (`Restart=on-failure`) and procd (`respawn`)
@@ -64,7 +65,7 @@ pub fn main() -> ExitCode {
         },
         Command::Deny { state } => runtime.block_on(daemon::deny(&state)),
         Command::Pppoe { door } => runtime.block_on(pppoe::run(&door.join(daemon::SERVICES))),
-        Command::Hand { state, door } => hand::serve::main(&door.join(daemon::SERVICES), &state),
+        Command::Hand { state, door } => hand::serve::main(&door.join(PROGRAMS), &state.join(PROGRAMS)),
         Command::SelfTest { door, json, patch } => runtime.block_on(cli::selftest::run(&door, json, &patch)),
         Command::Ask { door, json, request } => runtime.block_on(cli::ask(&door, json, request)),
     };

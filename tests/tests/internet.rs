@@ -90,7 +90,7 @@ impl Line {
     }
 
     fn running(&self) -> String {
-        self.lab.outer().run(&["pgrep", "--full", "--", "-p /run/postern/state/udhcpc.pid"]).out
+        self.lab.outer().run(&["pgrep", "--full", "--", "-p /run/postern/state/programs/udhcpc.pid"]).out
     }
 }
 
@@ -199,6 +199,19 @@ fn the_lease_outlives_the_daemon_and_the_next_one_asks_for_the_same_address() {
     ]);
     assert_eq!(line.running(), "", "static mode needs none");
     assert!(line.wan().contains("198.51.100.2/24") && !line.wan().contains("198.51.100.50"));
+}
+
+#[test]
+fn a_lease_from_before_the_programs_had_a_folder_stays_in_force_while_nobody_lends() {
+    let mut line = Line::new();
+    line.lends("198.51.100.50", &GOOD);
+    line.wait_for("the lease is in force", || line.wan().contains("198.51.100.50/24"));
+    line.postern.crash_daemon();
+    line.provider = None;
+    let script = "cd /run/postern/door; mkdir -p services; chown postern: services; mv programs/internet.lease services";
+    line.lab.outer().ok(&["sh", "-ec", script]);
+    line.postern.start_daemon();
+    assert!(line.wan().contains("198.51.100.50/24"), "{}\n{}", line.wan(), line.postern.daemon_said());
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn a_hostile_host_name_is_text_on_the_page_in_the_file_and_on_the_terminal() {
     postern.start_web(&lab);
     // dnsmasq takes no such name; whoever stands in its place, or a later version, might.
     let lease = "2000000000 02:00:00:00:01:67 192.168.1.103 =<img_src=x>\u{1b}[2J\u{202e}\"owner *\n";
-    lab.outer().write("/run/postern/state/dnsmasq.leases", lease);
+    lab.outer().write("/run/postern/state/programs/dnsmasq.leases", lease);
     let _ = lab.host("phone").probe(Kind::Tcp(1723), address("server1"));
     let said = lines(&postern, "attempt");
     assert!(said.len() == 1 && said[0].contains("<img_src=x>"), "the probe: its name arrived: {said:?}");

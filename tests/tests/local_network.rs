@@ -70,16 +70,17 @@ impl Home {
     }
 
     fn pid(&self) -> Option<String> {
-        let text = std::fs::read_to_string(self.lab.outer().path("/run/postern/state/dnsmasq.pid")).ok()?;
+        let text =
+            std::fs::read_to_string(self.lab.outer().path("/run/postern/state/programs/dnsmasq.pid")).ok()?;
         let pid = text.trim().to_owned();
         // A process that has ended has no words.
         let words = self.lab.outer().run(&["cat", &format!("/proc/{pid}/cmdline")]).out;
-        words.contains("--pid-file=/run/postern/state/dnsmasq.pid").then_some(pid)
+        words.contains("--pid-file=/run/postern/state/programs/dnsmasq.pid").then_some(pid)
     }
 
     /// How many of ours run.
     fn running(&self) -> usize {
-        let mark = "--pid-file=/run/postern/state/dnsmasq.pid";
+        let mark = "--pid-file=/run/postern/state/programs/dnsmasq.pid";
         self.lab.outer().run(&["pgrep", "--full", "--", mark]).out.lines().count()
     }
 
@@ -202,6 +203,42 @@ fn dhcp_and_dns_come_back_by_themselves_and_outlive_the_daemon() {
         "after `postern stop` the home still gets addresses, to reach this box with"
     );
     assert_eq!(field(&home.lease("laptop1", &[]), "lease"), field(&lease, "lease"));
+}
+
+#[test]
+fn a_dnsmasq_from_before_its_folder_is_ended_and_nobody_loses_a_lease() {
+    let mut home = Home::new(&[]);
+    let lease = home.lease("laptop2", &[]);
+    home.postern.crash_daemon();
+    let router = home.lab.router();
+    router.ok(&["kill", "-KILL", &home.pid().expect("dnsmasq runs")]);
+    // As it lay then: beside the store, and beside what the PPPoE unit is told.
+    let script = "cd /run/postern; mkdir -p door/services; mv door/programs/dnsmasq.* door/services; \
+                  mv state/programs/dnsmasq.leases state; rm -r state/programs; chown -R postern: door/services";
+    router.ok(&["sh", "-ec", script]);
+    let may = "=-all,+net_admin,+net_raw,+net_bind_service";
+    let (inherited, ambient) = (format!("--inh-caps{may}"), format!("--ambient-caps{may}"));
+    router.ok(&[
+        "setpriv",
+        "--reuid=postern",
+        "--regid=postern",
+        "--init-groups",
+        &inherited,
+        &ambient,
+        "dnsmasq",
+        "--conf-file=/run/postern/door/services/dnsmasq.conf",
+        "--pid-file=/run/postern/state/dnsmasq.pid",
+        "--dhcp-leasefile=/run/postern/state/dnsmasq.leases",
+    ]);
+    let all = || router.run(&["pgrep", "--full", "--", "--pid-file=/run/postern/state/"]).out.lines().count();
+    assert_eq!((all(), home.running()), (1, 0), "the probe: one of before runs");
+
+    home.postern.start_daemon();
+    assert_eq!((all(), home.running()), (1, 1), "{}", home.postern.daemon_said());
+    assert_eq!(home.device("02:00:00:00:01:66")["address"], field(&lease, "lease"));
+    assert_eq!(field(&home.lease("laptop2", &[]), "lease"), field(&lease, "lease"));
+    let left = router.run(&["sh", "-c", "ls /run/postern/state | grep dnsmasq"]);
+    assert_eq!(left.out, "", "nothing is left in the old place");
 }
 
 #[test]

@@ -140,9 +140,10 @@ fn an_upgrade_a_downgrade_and_every_broken_upgrade_lose_no_packet_and_keep_the_s
     let (debian, lab) = (&router.debian, &router.lab);
     // Who runs as what.
     assert_ne!(debian.status("postern.service", "Uid"), "0 0 0 0");
-    // CAP_NET_BIND_SERVICE, CAP_NET_ADMIN and CAP_NET_RAW are bits 10, 12 and 13 (capabilities(7)).
+    // CAP_NET_BIND_SERVICE, CAP_NET_BROADCAST (which lets nobody do anything), CAP_NET_ADMIN and CAP_NET_RAW are bits 10 to 13
+    // (capabilities(7)).
     for set in ["CapEff", "CapBnd", "CapAmb"] {
-        assert_eq!(debian.status("postern.service", set), "0000000000003400", "{set} of the daemon");
+        assert_eq!(debian.status("postern.service", set), "0000000000003c00", "{set} of the daemon");
         assert_eq!(debian.status("postern-web.service", set), "0000000000000000", "{set} of the pages");
     }
     // PPPoE's unit runs once somebody wants a session: what is in the file is its affair (tests/pppoe.rs).

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::network::closed;
 use super::{Appliance, Author, Refusal, RefusalKind};
 use crate::journal::JournalKind;
+use crate::kernel::hand::PROGRAMS;
 use crate::kernel::{Error, Kernel, Link, Load, Network};
 use crate::ruleset;
 use crate::services::Services;
@@ -25,14 +26,19 @@ use crate::{file, log};
 pub const MARK: &str = "reset";
 /// Not deleted: the daemon that resets holds it, so that no other begins meanwhile.
 const LOCK: &str = "lock";
+/// Folders in the state directory that are emptied and stay: service managers have mounted them for the programs (dhcpcd knows no
+/// other place than its own, `packaging/systemd/postern.service`).
+const MOUNTED: [&str; 2] = [PROGRAMS, "dhcpcd"];
 
 /// Where a daemon keeps what it knows.
 #[derive(Debug, Clone)]
 pub struct Folders {
     /// The store and what lies beside it.
     pub state: PathBuf,
-    /// What it writes for other daemons.
+    /// What the PPPoE unit is told.
     pub services: PathBuf,
+    /// What it writes for the programs that it starts, and what those write until the box starts anew.
+    pub programs: PathBuf,
 }
 
 /// What of the settings is needed after they are gone.
@@ -129,7 +135,9 @@ pub async fn forget<K: Kernel>(kernel: &K, folders: &Folders) {
         }
     }
     let gone = empty(&folders.services, &[])
-        .and_then(|()| empty(&folders.state, &[LOCK, MARK]))
+        .and_then(|()| empty(&folders.programs, &[]))
+        .and_then(|()| MOUNTED.iter().try_for_each(|name| empty(&folders.state.join(name), &[])))
+        .and_then(|()| empty(&folders.state, &[&[LOCK, MARK], &MOUNTED[..]].concat()))
         .and_then(|()| remove(&folders.state.join(MARK)))
         .and_then(|()| sync(&folders.state));
     match gone {

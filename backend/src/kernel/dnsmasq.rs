@@ -219,6 +219,16 @@ impl Files {
     }
 }
 
+/// Ends the dnsmasq that a daemon of the past has left in `state`.
+pub async fn end_left_over(state: &Path) {
+    let pid = Files::of(Places { run: state, state }).pid;
+    if let Some(process) = process::running(&pid, &option("pid-file", &pid))
+        && !process::end(&process).await
+    {
+        log::warning("the dnsmasq of the last daemon does not end");
+    }
+}
+
 /// How it is called.
 pub(super) fn words(places: Places<'_>) -> [String; 6] {
     let files = Files::of(places);

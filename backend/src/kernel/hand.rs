@@ -13,6 +13,10 @@
 //! **What whoever has taken over the daemon gets by a hand**: any of the four programs, with the arguments made here and the files that the
 //! daemon may write (so any configuration of dnsmasq); listening TCP sockets at any address and port, raw ICMP, UDP. No other program, no
 //! argument of its own. The unit of the hand lets nothing else be executed but what lies in /usr/lib (and busybox, which is udhcpc, has a shell).
+//!
+//! **What whoever has taken over one of these programs sees of ours there**: the two folders [`PROGRAMS`] (and dhcpcd's), not the store, the
+//! copy of the settings or a door. It is the daemon's user all the same, so what lies in those folders is read and written as a stranger's
+//! (`process.rs`), and the daemon has one capability more than a hand, of no other use, so that `/proc/PID` of it and of its nft is shut.
 
 mod program;
 pub mod serve;
@@ -36,6 +40,7 @@ use tokio::time::{sleep, timeout};
 
 use super::process;
 
+pub use program::PROGRAMS;
 pub(super) use program::{Places, Program};
 pub use socket::Socket;
 

@@ -51,12 +51,12 @@ impl Linux {
         Self::default()
     }
 
-    /// One that runs other daemons too. Their files are made in `run` (gone at boot) and `state` (kept). Needs a runtime of
-    /// tokio.
-    pub fn with_services(run: &Path, state: &Path) -> Self {
+    /// One that runs other daemons too. Their files are made in `run` (gone at boot) and `state` (kept), and what the PPPoE unit is told in
+    /// `services`, which none of them sees: a password is in it. Needs a runtime of tokio.
+    pub fn with_services(services: &Path, run: &Path, state: &Path) -> Self {
         let (dnsmasq, udhcpc) = (Dnsmasq::new(run, state), Udhcpc::new(run, state));
         let dhcpcd = Dhcpcd::new(run, state);
-        let children = Children { dnsmasq, udhcpc, dhcpcd, pppoe: Session::new(run) };
+        let children = Children { dnsmasq, udhcpc, dhcpcd, pppoe: Session::new(services) };
         Self { children: Some(children), ..Self::default() }
     }
 

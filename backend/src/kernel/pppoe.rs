@@ -56,9 +56,9 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// What is wanted is written in `run`.
-    pub(super) fn new(run: &Path) -> Self {
-        Self { wanted: run.join(WANTED) }
+    /// What is wanted is written in `services`.
+    pub(super) fn new(services: &Path) -> Self {
+        Self { wanted: services.join(WANTED) }
     }
 
     /// Tells the unit what is wanted. There is nothing to try.

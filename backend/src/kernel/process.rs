@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_signal};
 use tokio::time::sleep;
 
@@ -69,14 +70,20 @@ pub(super) fn ended(process: &OwnedFd) -> bool {
     poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
-/// The first megabyte of a file.
+/// The first megabyte of a file. Whoever has taken over one of these programs can lay anything in its folder: no link is followed, which may
+/// lead to what that one cannot see, and nothing is waited for.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut io::Read::take(std::fs::File::open(path)?, MOST_BYTES), &mut bytes)?;
+    io::Read::read_to_end(&mut io::Read::take(file, MOST_BYTES), &mut bytes)?;
     Ok(bytes)
 }
 
-/// All of it or nothing, for nobody else to read.
+/// All of it or nothing, for nobody else to read. What lies beside it, left or laid there, is not written through.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), Error> {
     let failed = |e: io::Error| Error::Service(format!("{} could not be written: {e}", path.display()));
     let beside = path.with_extension("new");
@@ -84,10 +91,37 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), Error> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        let _ = std::fs::remove_file(&beside);
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
         io::Write::write_all(&mut file, text.as_bytes())?;
         std::fs::rename(&beside, path)
     };
     whole().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::FileType;
+
+    use super::*;
+
+    #[test]
+    fn what_somebody_has_laid_in_the_way_is_neither_followed_nor_waited_for() {
+        let folder = std::env::temp_dir().join(format!("postern-process-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let at = |name: &str| folder.join(name);
+        write(&at("store"), "settings").unwrap();
+        assert_eq!(read(&at("store")).unwrap(), b"settings", "the probe");
+
+        std::os::unix::fs::symlink(at("store"), at("leases")).unwrap();
+        read(&at("leases")).unwrap_err();
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        read(&at("pipe")).unwrap_err();
+
+        std::os::unix::fs::symlink(at("store"), at("config.new")).unwrap();
+        write(&at("config"), "ours").unwrap();
+        assert_eq!(read(&at("config")).unwrap(), b"ours");
+        assert_eq!(read(&at("store")).unwrap(), b"settings");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -8,6 +8,7 @@ use postern::certificate::Certificates;
 use postern::door::server::{Ended, Server};
 use postern::kernel::SeenLink;
 use postern::kernel::fake::Fake;
+use postern::kernel::hand::PROGRAMS;
 use postern::login::Logins;
 use postern::store::Store;
 
@@ -36,7 +37,8 @@ async fn run(state: &Path, door: &Path) -> Result<Ended, String> {
     };
     let fake = Fake::new();
     fake.set_links(vec![link("lan0", 2), link("wan0", 3)]);
-    let folders = Folders { state: state.to_owned(), services: door.join("services") };
+    let (state_folder, services, programs) = (state.to_owned(), door.join("services"), door.join(PROGRAMS));
+    let folders = Folders { state: state_folder, services, programs };
     if reset::decided(&folders) {
         reset::forget(&fake, &folders).await;
     }

@@ -182,7 +182,7 @@ fn ten_thousand_devices_with_traps_for_names_are_one_short_page() {
     let mut owner = logged_in(&lab, &postern);
     assert_eq!(owner.get("/network/devices").status, 200);
     let before = kilobytes(&postern.daemon_status("VmRSS"));
-    lab.outer().write("/run/postern/state/dnsmasq.leases", leases());
+    lab.outer().write("/run/postern/state/programs/dnsmasq.leases", leases());
     // As the kernel remembers whoever has spoken on the port; those that it was told of are not thrown out for others.
     let neighbours: String = (0..PLAYED)
         .map(|n| {

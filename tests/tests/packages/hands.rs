@@ -152,6 +152,82 @@ fn what_serves_the_home_and_asks_the_provider_runs_in_hands_and_outlives_the_dae
     assert_eq!(router.pid("dnsmasq"), dnsmasq, "a closed router still lends addresses");
 }
 
+/// What dnsmasq must not see: the settings with their passwords, a key, what PPPoE's unit is told, and where the daemon is spoken to.
+const HIDDEN: [&str; 7] = [
+    "/var/lib/postern/postern.db",
+    "/var/lib/postern/last-good.json",
+    "/var/lib/postern/https.json",
+    "/run/postern/admin.sock",
+    "/run/postern/web.sock",
+    "/run/postern/services/pppoe.json",
+    "/run/postern-hands/hand",
+];
+const LEASES: &str = "/var/lib/postern/programs/dnsmasq.leases";
+
+#[test]
+fn whoever_takes_over_dnsmasq_sees_its_own_files_and_neither_settings_keys_nor_doors() {
+    const CANARY: &str = "canary-that-dials";
+    let router = Box::router(&package(&built(), "0.1.0"));
+    let debian = &router.debian;
+    debian.ok(&["postern", "set", "access.https=true", "internet.pppoe.user=somebody"]);
+    debian.ok(&["postern", "confirm"]);
+    debian.ok(&["touch", HIDDEN[5]]);
+    router.lab.host("laptop2").ok(&["udhcpc", "-f", "-q", "-n", "-i", "eth0", "-s", "/bin/true"]);
+    let daemon = debian.property("postern.service", "MainPID");
+    let from =
+        |pid: &str, path: &str| debian.host().run(&["test", "-e", &format!("/proc/{pid}/root{path}")]).ok();
+    let seen = |pid: &str| HIDDEN.into_iter().filter(|path| from(pid, path)).collect::<Vec<_>>();
+    router.wait_for("all of it is there", || seen(&daemon) == HIDDEN);
+    let dnsmasq = router.pid("dnsmasq");
+    let copy = || debian.ok(&["stat", "--format=%i", HIDDEN[1]]);
+    let before = copy();
+    for when in ["at first", "after the daemon has replaced the copy"] {
+        assert_eq!(seen(&daemon), HIDDEN, "the probe, {when}");
+        assert_eq!(seen(&dnsmasq), [""; 0], "{when}");
+        assert!(from(&dnsmasq, LEASES), "{when}");
+        debian.ok(&["postern", "set", &format!("internet.pppoe.password={CANARY}")]);
+    }
+    assert_ne!(copy(), before, "it was replaced");
+    assert_eq!(router.pid("dnsmasq"), dnsmasq, "all the while");
+    let leases = debian.ok(&["cat", &format!("/proc/{dnsmasq}/root{LEASES}")]);
+    assert!(leases.contains("02:00:00:00:01:66"), "it writes where the daemon reads: {leases}");
+    let mounts = debian.ok(&["cat", &format!("/proc/{dnsmasq}/mountinfo")]);
+    for folder in
+        ["/", "/run", "/tmp", "/var/lib/postern/programs", "/run/postern/programs", "/var/lib/dhcpcd"]
+    {
+        let mount = mounts.lines().find(|line| line.split(' ').nth(4) == Some(folder));
+        assert!(
+            mount.is_some_and(|line| line.contains("noexec")),
+            "nothing is started from {folder}:\n{mounts}"
+        );
+    }
+
+    // Not through /proc either, with its user and its capabilities, at the daemon: with the daemon's it is open.
+    let asks = |capabilities: &str, of: &str| {
+        let may = format!("=-all,{capabilities}");
+        let words = format!(
+            "setpriv --reuid=postern --regid=postern --init-groups --inh-caps{may} --ambient-caps{may} --bounding-set{may} \
+             test -e /proc/{of}/root/etc/passwd"
+        );
+        debian.host().run(&words.split_whitespace().collect::<Vec<_>>()).ok()
+    };
+    let hand = "+net_admin,+net_raw,+net_bind_service";
+    let more = format!("{hand},+net_broadcast");
+    assert!(asks(hand, &dnsmasq) && asks(&more, &dnsmasq) && asks(&more, &daemon), "the probe");
+    assert!(!asks(hand, &daemon), "the daemon's files are open to dnsmasq through /proc");
+
+    // While a session is wanted its password lies in a file more.
+    debian.ok(&["postern", "set", "internet.mode=pppoe"]);
+    let told = |pid: &str| {
+        let folders = ["/var/lib", "/run/postern"].map(|folder| format!("/proc/{pid}/root{folder}"));
+        debian.host().run(&["grep", "-rlF", CANARY, &folders[0], &folders[1]]).out
+    };
+    let all = told(&daemon);
+    assert!(all.contains("last-good.json") && all.contains("pppoe.json"), "the probe: {all}");
+    router.wait_for("dnsmasq by a hand", || router.by_a_hand("dnsmasq"));
+    assert_eq!(told(&router.pid("dnsmasq")), "", "the password");
+}
+
 #[test]
 fn a_version_without_hands_is_upgraded_gone_back_to_and_put_back_by_an_upgrade_that_fails() {
     let new = package(&built(), "0.1.0");

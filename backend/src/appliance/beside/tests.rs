@@ -64,7 +64,8 @@ async fn a_longer_timer_of_the_owner_stays_and_a_shorter_one_is_raised() {
 #[tokio::test]
 async fn what_a_router_had_set_is_put_back_and_what_somebody_has_changed_since_stays() {
     let at = std::env::temp_dir().join(format!("postern-beside-{}", std::process::id()));
-    let folders = Folders { state: at.join("state"), services: at.join("services") };
+    let folders =
+        Folders { state: at.join("state"), services: at.join("services"), programs: at.join("programs") };
     std::fs::create_dir_all(&folders.state).unwrap();
     let fake = Fake::new();
     let link = |name: &str, index| SeenLink {

@@ -7,6 +7,9 @@ use crate::kernel::SeenLink;
 use crate::kernel::fake::Fake;
 use crate::store::{FILE, Store};
 
+/// What is there after a reset: the folder, with nothing in it.
+const LEFT: [&str; 2] = [LOCK, PROGRAMS];
+
 /// Folders as a daemon fills them.
 struct Kept(Folders);
 
@@ -14,8 +17,9 @@ impl Kept {
     fn new(name: &str) -> Self {
         let at = std::env::temp_dir().join(format!("postern-reset-{name}-{}", std::process::id()));
         drop(std::fs::remove_dir_all(&at));
-        let folders = Folders { state: at.join("state"), services: at.join("services") };
-        for folder in [&folders.state, &folders.services] {
+        let folders =
+            Folders { state: at.join("state"), services: at.join("services"), programs: at.join("programs") };
+        for folder in [&folders.state.join(PROGRAMS), &folders.services, &folders.programs] {
             std::fs::create_dir_all(folder).unwrap();
         }
         std::fs::write(folders.state.join(LOCK), "").unwrap();
@@ -24,10 +28,11 @@ impl Kept {
 
     fn fill(&self) {
         std::fs::create_dir_all(self.0.state.join("postern.db.damaged")).unwrap();
-        for name in ["last-good.json", "learnt.json", "dnsmasq.leases"] {
+        for name in ["last-good.json", "learnt.json", "programs/dnsmasq.leases"] {
             std::fs::write(self.0.state.join(name), "canary").unwrap();
         }
-        std::fs::write(self.0.services.join("dnsmasq.conf"), "canary").unwrap();
+        std::fs::write(self.0.services.join("pppoe.json"), "canary").unwrap();
+        std::fs::write(self.0.programs.join("dnsmasq.conf"), "canary").unwrap();
     }
 
     fn names(&self) -> Vec<String> {
@@ -35,7 +40,8 @@ impl Kept {
             let all = std::fs::read_dir(folder).unwrap();
             all.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
         };
-        let mut all = [names(&self.0.state), names(&self.0.services)].concat();
+        let folders = [&self.0.state, &self.0.state.join(PROGRAMS), &self.0.services, &self.0.programs];
+        let mut all = folders.map(|folder| names(folder)).concat();
         all.sort();
         all
     }
@@ -92,7 +98,7 @@ async fn wherever_a_reset_is_killed_the_box_is_closed_and_the_next_start_finishe
             assert!(decided(&kept.0), "the next start knows");
             forget(&fake, &kept.0).await;
         }
-        assert_eq!(kept.names(), [LOCK], "after {k} calls");
+        assert_eq!(kept.names(), LEFT, "after {k} calls");
         assert!(!has_rules(&fake) && !forwards(&fake) && !has_internet(&fake));
     }
     assert!((4..19).contains(&deaths), "{deaths} calls were cut off, and then none");
@@ -107,7 +113,7 @@ async fn whatever_the_kernel_refuses_rules_stay_and_everything_is_deleted_all_th
         fake.fail_at(k);
         forget(&fake, &kept.0).await;
         assert!(has_rules(&fake) || !forwards(&fake) && !has_internet(&fake), "open after call {k} failed");
-        assert_eq!(kept.names(), [LOCK], "call {k}");
+        assert_eq!(kept.names(), LEFT, "call {k}");
     }
 }
 
@@ -118,7 +124,7 @@ async fn a_box_without_a_role_keeps_its_network_and_a_mark_that_was_cut_short_co
     fake.set_links(links());
     std::fs::write(kept.0.state.join(MARK), "{\"inter").unwrap();
     forget(&fake, &kept.0).await;
-    assert_eq!(kept.names(), [LOCK]);
+    assert_eq!(kept.names(), LEFT);
     assert_eq!(fake.network(), Network::default(), "it is not ours");
 }
 
@@ -139,7 +145,7 @@ async fn a_reset_is_decided_before_anything_goes_and_nothing_begins_after_it() {
     assert!(appliance.reset(&Author::command_line()).await.is_err(), "once is enough");
     appliance.rest().await;
     appliance.forget().await;
-    assert_eq!(kept.names(), [LOCK]);
+    assert_eq!(kept.names(), LEFT);
     let again = Store::rescue(&kept.0.state).await.unwrap();
     assert!(again.newest_confirmed().await.unwrap().is_none() && again.condition().notice.is_none());
     again.close().await;

@@ -36,6 +36,11 @@ pub(in crate::kernel) enum Program {
     Dnsmasq,
 }
 
+/// The folder of these programs' files, in that of the door (gone at boot) and in that of the state (kept). What they read and write lies
+/// there, and nothing else of ours: on Debian they see no more of ours than that (packaging/systemd/postern-hand@.service). It is mounted
+/// for them as it is when they start: it may be emptied, and must not be replaced.
+pub const PROGRAMS: &str = "programs";
+
 /// Where the files of these programs are.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::kernel) struct Places<'a> {

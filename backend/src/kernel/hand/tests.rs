@@ -7,7 +7,7 @@ use super::serve::serve;
 use super::*;
 
 fn places() -> (PathBuf, PathBuf) {
-    (PathBuf::from("/run/postern/services"), PathBuf::from("/var/lib/postern"))
+    (PathBuf::from("/run/postern/programs"), PathBuf::from("/var/lib/postern/programs"))
 }
 
 /// Serves one connection, as a service manager's instance does; what became of it.
@@ -114,7 +114,7 @@ fn a_program_is_called_with_what_its_request_says_and_the_places_of_the_hand() {
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         let words = words.join(" ");
         assert!(words.starts_with(
-            "-f -i wan0 -s /run/postern/services/postern-dhcp-event -p /var/lib/postern/udhcpc.pid"
+            "-f -i wan0 -s /run/postern/programs/postern-dhcp-event -p /var/lib/postern/programs/udhcpc.pid"
         ));
         assert!(words.ends_with("-x 0x3d:0102000000000a -r 198.51.100.50"), "{words}");
     }
