@@ -21,6 +21,22 @@ fn play(name: &str, plan: Plan) -> Report {
     report
 }
 
+/// Clients and servers that were later than this were so by the machine: the rules take an answer that comes 0.2 s after its turn for
+/// another's (backend/POLICY.md, "what does not hold").
+const LATE: Duration = Duration::from_millis(100);
+
+/// Plays it until nobody was late, four times at most; the last one counts. One that is right all the same counts at once.
+fn play_in_time(name: &str, plan: &Plan) -> Report {
+    for _ in 0..3 {
+        let report = play(name, plan.clone());
+        if report.stood_still < LATE || is_taken_back(&report) {
+            return report;
+        }
+        println!("{name}: the machine stood still, so it is played again:\n{report}");
+    }
+    play(name, plan.clone())
+}
+
 /// Nobody got what is another's though the packets told whose it was, and whatever was given to the wrong one was taken back.
 #[track_caller]
 fn told_apart(report: &Report) {
@@ -35,9 +51,12 @@ fn told_apart(report: &Report) {
 #[track_caller]
 fn taken_back(report: &Report) {
     assert_eq!((report.ike_wrong, report.ike_port_moved, report.untranslated), (0, 0, 0), "\n{report}");
-    assert!(report.longest_wrong < Duration::from_secs(10), "a wrong binding heals:\n{report}");
+    assert!(is_taken_back(report), "a wrong binding heals, and is rare:\n{report}");
+}
+
+fn is_taken_back(report: &Report) -> bool {
     let wrong = report.wrong.all() - report.wrong.inherited;
-    assert!(wrong * 50 < report.right, "wrong is rare:\n{report}");
+    report.longest_wrong < Duration::from_secs(10) && wrong * 50 < report.right
 }
 
 /// As `told_apart`, everybody was served, and nothing that had worked was lost.
@@ -124,13 +143,16 @@ fn after_a_rekey_by_either_side_a_wrong_delivery_is_rare_and_taken_back() {
     for (by, first) in
         [(Side::Client, First::Client), (Side::Server, First::Client), (Side::Server, First::Server)]
     {
-        taken_back(&play(&format!("rekey-{by:?}-{first:?}-first"), few(Plan::rekeyed(Some(by), first))));
+        taken_back(&play_in_time(
+            &format!("rekey-{by:?}-{first:?}-first"),
+            &few(Plan::rekeyed(Some(by), first)),
+        ));
     }
 }
 
 #[test]
 fn clients_leave_and_return_and_take_over_addresses_and_wrong_deliveries_are_taken_back() {
-    taken_back(&play("leave", few(Plan::leaving())));
+    taken_back(&play_in_time("leave", &few(Plan::leaving())));
 }
 
 #[test]

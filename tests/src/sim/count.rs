@@ -88,6 +88,8 @@ pub struct Report {
     pub icmp_wrong: u64,
     /// None: nothing was forgotten.
     pub again: Option<Again>,
+    /// The longest time in which the machine did not let this simulator play: so late were clients and servers.
+    pub stood_still: Duration,
 }
 
 /// Median and maximum; zero of nothing.
@@ -140,13 +142,14 @@ impl fmt::Display for Report {
         )?;
         write!(
             f,
-            "  IKE right {}, wrong {}, address taken over {}, lost {}, source port not 500: {}; lost on purpose {}",
+            "  IKE right {}, wrong {}, address taken over {}, lost {}, source port not 500: {}; lost on purpose {}; stood still {} ms",
             self.ike_right,
             self.ike_wrong,
             self.ike_inherited,
             self.ike_lost,
             self.ike_port_moved,
-            self.played_lost
+            self.played_lost,
+            self.stood_still.as_millis()
         )?;
         if self.icmp_sent != (0, 0) {
             let ((esp, ike), (esp_right, ike_right)) = (self.icmp_sent, self.icmp_right);

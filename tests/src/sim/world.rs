@@ -220,8 +220,10 @@ impl World {
     /// Runs it to its end.
     pub fn run(mut self, commands: &Receiver<Command>, live: &Arc<Mutex<Report>>) -> Report {
         let end = micros(self.plan.time);
-        let mut told = 0;
+        let (mut told, mut looked) = (0, Instant::now());
         loop {
+            self.report.stood_still = self.report.stood_still.max(looked.elapsed());
+            looked = Instant::now();
             match commands.try_recv() {
                 Ok(Command::Forget) => self.forget(),
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => break,
