@@ -36,7 +36,7 @@ postern: administration and firewall of a home router
   postern get [KEY]                  settings, or those below KEY
   postern set KEY=VALUE...           change settings, as one change [--comment TEXT]
   postern confirm                    keep settings that are on trial
-  postern undo [REVISION]            take back what the newest change (or that one) changed
+  postern undo [REVISION]            take back what the newest change (or that one) changed; at once what is on trial
   postern undo --to REVISION         go back to all settings of that revision
   postern history [--limit N]        past revisions, newest first
   postern journal                    what was done and what happened, newest first [--kind K] [--since T]
@@ -511,7 +511,7 @@ async fn follow(door: &Path, json: bool, filter: &Filter) -> Result<(), String> 
 fn unreachable(door: &Path, error: &crate::door::client::DoorError) -> String {
     use std::error::Error;
     let why = error.source().map_or_else(String::new, |e| format!(" ({}: {e})", door.join(ADMIN).display()));
-    format!("postern: {error}{why}. The last rules stay in force.")
+    format!("postern: {error}{why}. If it ran here, its last rules stay in force.")
 }
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ impl Logins {
         if let Some((old, ticket)) = old
             && !self.proves(old, ticket, source).await?
         {
-            let sentence = "That is not the password of now. Nothing was changed.";
+            let sentence = "That is not the present password. Nothing was changed.";
             return Err(Refusal::field(RefusalKind::Wrong, "old", sentence));
         }
         let phc = self.hasher.hash(new).await?;
@@ -245,7 +245,10 @@ impl Logins {
                 wait_seconds: seconds,
                 ..Refusal::of(
                     RefusalKind::Wait,
-                    format!("Too many wrong passwords. Try again in {seconds} seconds."),
+                    format!(
+                        "Too many wrong passwords. Try again in {seconds} second{}.",
+                        if seconds == 1 { "" } else { "s" }
+                    ),
                 )
             }
         })

@@ -4,9 +4,11 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use lab::{CallOptions, Kind, Lab, PASSWORD, PptpServer, ROUTER_SETTINGS, address, wait};
+use lab::{CallOptions, DOOR, Kind, Lab, PASSWORD, Postern, PptpServer, ROUTER_SETTINGS, address, wait};
 use lexopt::prelude::*;
 
+/// So often it is looked whether the daemon has ended.
+const AGAIN: Duration = Duration::from_millis(200);
 /// Pause before the next attempt of a call that failed.
 const REDIAL: Duration = Duration::from_secs(3);
 
@@ -31,7 +33,7 @@ pub fn run(mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
     let _answers = ["server1", "server2"].map(|name| lab.host(name).echo(&vpn));
 
     say("starting Postern on the router");
-    let postern = lab.postern();
+    let mut postern = lab.postern();
     postern.set(&ROUTER_SETTINGS);
     postern.ok(&["confirm"]);
     if claimed {
@@ -49,10 +51,10 @@ pub fn run(mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
     if claimed {
         println!("  The password:    {PASSWORD}");
     } else {
-        let code = postern.ok(&["claim-code"]);
-        println!("  The claim code:  {}", code.trim());
+        println!("  The claim code:  {}", claim_code(&postern));
         println!("  Claim the box with it, choose a password (10 characters or more), and log in.");
     }
+    println!("  The command line, in another terminal:\n    {}", on_the_router(&lab));
     println!("  Then open Security, VPN Passthrough, and tick PPTP: laptop1 is trying to call.\n");
     println!(
         "  laptop2 keeps an IPsec NAT-T tunnel to server1, the phone plain ESP to server2, and laptop2 L2TP to server2."
@@ -63,6 +65,19 @@ pub fn run(mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
         lab.host("phone").flow_at(Kind::Ip(50), address("server2"), 5),
         lab.host("laptop2").flow_at(Kind::Udp(1701), address("server2"), 2),
     ];
+    // What the page calls a restart ends the daemon, and somebody must start it again: here that is us.
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(AGAIN);
+            if postern.keep_daemon() {
+                say("Postern has started again");
+                match claim_code(&postern).as_str() {
+                    "" => {}
+                    code => say(&format!("it has no owner; the claim code: {code}")),
+                }
+            }
+        }
+    });
     let mut refused = false;
     loop {
         if web.ended().is_some() {
@@ -71,6 +86,19 @@ pub fn run(mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
         call(&lab, &server, &mut refused);
         std::thread::sleep(REDIAL);
     }
+}
+
+/// Empty: the box has an owner.
+fn claim_code(postern: &Postern) -> String {
+    postern.cli(&["claim-code"]).out.trim().to_owned()
+}
+
+/// A command for the router's namespaces, to be copied.
+fn on_the_router(lab: &Lab) -> String {
+    let program = std::env::current_exe().unwrap_or_default().with_file_name("postern");
+    let command = lab.router().command(&[&program.display().to_string(), "--door", DOOR, "status"]);
+    let words = command.get_args().map(|word| word.to_string_lossy());
+    format!("{} {}", command.get_program().to_string_lossy(), words.collect::<Vec<_>>().join(" "))
 }
 
 /// One PPTP call of laptop1, as long as it lasts; `refused` is whether the one before was.

@@ -51,7 +51,7 @@ pub use listing::{parts, without_learnt};
 pub use nat::Nat;
 pub use owner::{NotDone, Owner};
 pub use packet::Kind;
-pub use postern::{CAPABILITIES, PASSWORD, Postern, ROUTER_SETTINGS};
+pub use postern::{CAPABILITIES, DOOR, PASSWORD, Postern, ROUTER_SETTINGS};
 pub use process::Process;
 pub use random::Random;
 pub use silence::Silence;

@@ -35,8 +35,8 @@ pub const ROUTER_SETTINGS: [&str; 8] = [
     "internet.ipv6=false",
 ];
 
-/// Where the door is, in the lab's own file system.
-const DOOR: &str = "/run/postern/door";
+/// The folder of the daemon's doors, in the lab's own file system.
+pub const DOOR: &str = "/run/postern/door";
 const STATE: &str = "/run/postern/state";
 /// A debug build on a busy machine may take a while to open its store.
 const START: Duration = Duration::from_secs(30);
@@ -349,6 +349,19 @@ impl Postern {
         let daemon = self.daemon.as_mut().expect("the daemon runs");
         let ended = daemon.wait_end(wait::SOON);
         ended.unwrap_or_else(|| panic!("the daemon does not end:\n{}", daemon.said()))
+    }
+
+    /// Starts the daemon again if it has ended by itself, as a service manager does; whether it had.
+    ///
+    /// # Panics
+    /// When none was started, or it does not come up.
+    #[track_caller]
+    pub fn keep_daemon(&mut self) -> bool {
+        let ended = self.daemon.as_mut().expect("a daemon was started").ended().is_some();
+        if ended {
+            self.start_daemon();
+        }
+        ended
     }
 
     /// Deletes what the daemon keeps of what packets have taught the rules, if it has kept anything.

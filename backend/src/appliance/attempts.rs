@@ -66,7 +66,7 @@ impl Attempt {
             (false, n) => format!("with {n} packets"),
         };
         let ago = match self.last_seconds {
-            0..60 => "in the last minute".to_owned(),
+            0..60 => "less than a minute ago".to_owned(),
             s => format!("{} minute{} ago", s / 60, if s / 60 == 1 { "" } else { "s" }),
         };
         let why = match (self.barrier, self.can_switch_on) {
@@ -75,7 +75,8 @@ impl Attempt {
             (Barrier::NotAllowed, _) => "this device may not use it",
             (Barrier::Limit, _) => "as many sessions as allowed were there",
         };
-        format!("{who} tried {} {times}, to {}, {ago}; {why}.", self.title, self.server)
+        let last = if self.times == 1 { "" } else { "the last time " };
+        format!("{who} tried {} {times}, to {}, {last}{ago}; {why}.", self.title, self.server)
     }
 }
 
@@ -204,8 +205,7 @@ mod tests {
         let [first, second] = [&all[0], &all[1]];
         assert_eq!((first.times, first.servers, first.last_seconds), (4, 2, 10));
         assert_eq!(first.device.mac.as_deref(), Some("02:00:00:00:01:65"));
-        let said =
-            "192.168.1.101 tried PPTP 4 times, to 203.0.113.10, in the last minute; it is switched off here.";
+        let said = "192.168.1.101 tried PPTP 4 times, to 203.0.113.10, the last time less than a minute ago; it is switched off here.";
         assert_eq!(first.sentence(), said);
         assert!(second.sentence().contains("once, to 203.0.113.10, 9 minutes ago"), "{}", second.sentence());
         let mut without = state();

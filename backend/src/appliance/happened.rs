@@ -96,18 +96,20 @@ impl Open {
             }
         }
         if let Some(before) = self.seen.take() {
-            let told =
-                |from: &HashMap<u64, (Device, Kind)>, other: &HashMap<u64, (Device, Kind)>, did: &str| {
-                    for (device, kind) in
-                        from.iter().filter(|(key, _)| !other.contains_key(key)).map(|(_, one)| one)
-                    {
-                        let by = (quoted(device.name.as_deref()), device.address.to_string());
-                        let what = format!("{did} a session of {}", kind.title());
-                        journal.count(JournalKind::Session, By { who: &by.0, via: &by.1 }, &what, 1, 0);
-                    }
-                };
-            told(&now, &before, "opened");
-            told(&before, &now, "ended");
+            let told = |from: &HashMap<u64, (Device, Kind)>,
+                        other: &HashMap<u64, (Device, Kind)>,
+                        say: fn(&str) -> String| {
+                for (device, kind) in
+                    from.iter().filter(|(key, _)| !other.contains_key(key)).map(|(_, one)| one)
+                {
+                    let by = (quoted(device.name.as_deref()), device.address.to_string());
+                    let what = say(kind.title());
+                    journal.count(JournalKind::Session, By { who: &by.0, via: &by.1 }, &what, 1, 0);
+                }
+            };
+            told(&now, &before, |kind| format!("opened a session of {kind}"));
+            // The device, its server or what somebody has switched off here.
+            told(&before, &now, |kind| format!("had a session of {kind} end"));
         }
         self.seen = Some(now);
     }
@@ -236,8 +238,8 @@ mod tests {
         let mut said: Vec<String> = page.entries.iter().map(|entry| entry.sentence()).collect();
         said.sort();
         let expected = [
-            "A device (192.168.1.1) ended a session of PPTP",
-            "A device (192.168.1.2) ended a session of PPTP",
+            "A device (192.168.1.1) had a session of PPTP end",
+            "A device (192.168.1.2) had a session of PPTP end",
             "A device (192.168.1.2) opened a session of PPTP, 2 times",
         ];
         assert_eq!(said, expected);

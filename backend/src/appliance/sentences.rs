@@ -37,7 +37,7 @@ pub(super) fn after(before: &Settings, now: &Settings, applied: &Applied, clock:
     if said.is_empty() {
         let keys: Vec<String> = keys::difference(before, now).into_iter().map(|(key, ..)| key).collect();
         said.push(match keys.as_slice() {
-            [one] => format!("{one} is changed."),
+            [one] => format!("The setting {one} is changed."),
             many => format!("{} settings are changed.", many.len()),
         });
     }

@@ -115,7 +115,7 @@ async fn the_first_apply_denies_before_it_sets_addresses_and_stays_on_trial() {
     let other = fresh.set(&[("passthrough.pptp.enabled", "true")]).await.unwrap_err();
     assert_eq!(other.kind, RefusalKind::OnTrial);
     assert_eq!(
-        fresh.appliance.undo(None, Author::command_line()).await.unwrap_err().kind,
+        fresh.appliance.go_back_to(1, Author::command_line()).await.unwrap_err().kind,
         RefusalKind::OnTrial
     );
     fresh.appliance.confirm(Some(1), Author::command_line()).await.unwrap();
@@ -145,6 +145,22 @@ async fn what_nobody_confirms_goes_back_by_itself() {
     assert_ne!(fresh.truth().await.3, before.3);
     fresh.trial_ends().await;
     assert_eq!(fresh.truth().await, before);
+}
+
+#[tokio::test]
+async fn what_is_on_trial_goes_back_at_once_when_somebody_says_so() {
+    let router = Home::router().await;
+    let before = router.truth().await;
+    let (kept, _) = router.appliance.settings();
+    router.set(&[("local_network.address", "192.168.9.1/24")]).await.unwrap();
+    assert_ne!(router.truth().await.3, before.3);
+    let another = router.appliance.undo(Some(kept), Author::command_line()).await;
+    assert_eq!(another.unwrap_err().kind, RefusalKind::OnTrial, "a revision of before waits");
+    let said = router.appliance.undo(None, Author::command_line()).await.unwrap();
+    assert_eq!(said, "The settings before are in force again.");
+    assert_eq!(router.truth().await, before);
+    assert!(router.appliance.status().await.trial.is_none());
+    assert_eq!(router.states().await.first(), Some(&RevisionState::Reverted));
 }
 
 #[tokio::test]

@@ -72,6 +72,21 @@ impl<K: Kernel> Appliance<K> {
         });
     }
 
+    /// Takes back what is on trial, because somebody says so.
+    pub(super) async fn end_trial(&self, state: &mut State, author: Author) -> Result<String, Refusal> {
+        let Some(trial) = state.trial.take() else {
+            return Ok("Nothing is on trial; the settings are kept.".to_owned());
+        };
+        let (id, broken) = (trial.revision, state.broken.clone());
+        let said = self.go_back(state, trial.back_to, &trial.before).await;
+        self.journal.note(
+            JournalKind::Trial,
+            author.by(),
+            &format!("took back revision {id} before its time. {said}"),
+        );
+        if state.broken == broken { Ok(said) } else { Err(Refusal::of(RefusalKind::Failed, said)) }
+    }
+
     /// Puts the settings before back into force; says how that went.
     pub(super) async fn go_back(
         &self,
@@ -184,7 +199,7 @@ impl State {
             None => Ok(()),
             Some(_) => Err(Refusal::of(
                 RefusalKind::OnTrial,
-                "Other settings are on trial. Confirm them first, or wait until they have gone back.",
+                "Other settings are on trial. Confirm them first, undo them, or wait until they have gone back.",
             )),
         }
     }

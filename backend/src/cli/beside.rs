@@ -30,7 +30,7 @@ pub fn sides(json: bool) -> Result<String, String> {
     };
     let address = found.address.as_deref().unwrap_or("address not known");
     Ok(format!(
-        "By {}, {} leads to the internet and {} is the local network ({address}).\nTo take it: postern set {}\n",
+        "By {}, {} leads to the internet and {} is the local network ({address}).\nTo be a companion of another firewall with these: postern set {}\n",
         found.from,
         found.internet,
         found.local,

@@ -140,8 +140,8 @@ pub enum Request {
         revision: Option<i64>,
     },
     /// Takes back what one revision changed, as a new revision: each key it changed gets its value of before, if
-    /// nobody has changed that key since; else refused with `conflict` and the keys in `fields`. Answer:
-    /// [`Response::Done`].
+    /// nobody has changed that key since; else refused with `conflict` and the keys in `fields`. What is on trial goes
+    /// back at once, without a new revision. Answer: [`Response::Done`].
     Undo {
         /// Which, among the newest 50 confirmed ones; none: the newest.
         revision: Option<i64>,

@@ -87,7 +87,7 @@ pub enum Allowed {
 
 impl Allowed {
     /// Why an empty list is refused: it would look like a mistake and cut everybody off.
-    pub(super) const NOBODY: &str = "Write everyone, or name at least one device by its MAC address; to stop a protocol for all, switch it off.";
+    pub(super) const NOBODY: &str = "Choose everyone, or name at least one device by its MAC address; to stop a protocol for all, switch it off.";
 }
 
 /// `none`, or 1 to 1000 sessions over all devices, per protocol.

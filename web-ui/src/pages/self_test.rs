@@ -45,6 +45,11 @@ fn verdict(test: &SelfTest) -> Option<(&'static str, &'static str, String)> {
         return None;
     }
     Some(match (of(Outcome::Fails), of(Outcome::Untested)) {
+        (0, 0) if of(Outcome::SwitchedOff) > 0 => (
+            "working",
+            "\u{25cf}",
+            format!("All works that is switched on; {} not tested", of(Outcome::SwitchedOff)),
+        ),
         (0, 0) => ("working", "\u{25cf}", "All works".to_owned()),
         (0, untested) => ("differs", "\u{25b2}", format!("{untested} could not be tested")),
         (fail, _) => ("failed", "\u{25b2}", format!("{fail} of {} do not work", test.results.len())),

@@ -343,7 +343,11 @@ impl State {
     fn password(&mut self, old: &str, new: &str, ours: &str) -> Response {
         let wrong = |kind, key: &str, message: &str| Response::Refused(Refusal::field(kind, key, message));
         if old != self.password {
-            return wrong(RefusalKind::Wrong, "old", "That is not the password of now. Nothing was changed.");
+            return wrong(
+                RefusalKind::Wrong,
+                "old",
+                "That is not the present password. Nothing was changed.",
+            );
         }
         if new.chars().count() < 10 {
             return wrong(RefusalKind::Invalid, "password", TOO_SHORT);

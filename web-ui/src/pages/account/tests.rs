@@ -36,7 +36,7 @@ async fn a_new_password_ends_every_other_login_and_the_old_cookie() {
 async fn what_is_wrong_is_said_beside_its_field_and_no_password_comes_back() {
     let (mut browser, form) = at_the_account().await;
     for (field, value, said) in [
-        ("old", "wrong horse", r#"id="old-error">That is not the password of now."#),
+        ("old", "wrong horse", r#"id="old-error">That is not the present password."#),
         ("repeat", "something else", r#"id="repeat-error">The two new passwords differ."#),
     ] {
         browser.send(form.clone().set(field, value)).await;
