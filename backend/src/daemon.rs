@@ -122,7 +122,8 @@ async fn move_in(state: &Path, door: &Path) {
     dhcpcd::end_left_over(state).await;
     dnsmasq::end_left_over(state).await;
     let _ = std::fs::rename(state.join("dnsmasq.leases"), state.join(PROGRAMS).join("dnsmasq.leases"));
-    for name in ["internet.lease", "ipv6.prefix"] {
+    // With the configuration it was lent under: under another one the prefix is taken for stale.
+    for name in ["internet.lease", "ipv6.prefix", "dhcpcd.conf"] {
         let _ = std::fs::rename(door.join(SERVICES).join(name), door.join(PROGRAMS).join(name));
     }
     for name in ["dnsmasq.pid", "udhcpc.pid", "dhcpcd.pid"] {

@@ -351,13 +351,14 @@ impl Postern {
         ended.unwrap_or_else(|| panic!("the daemon does not end:\n{}", daemon.said()))
     }
 
-    /// Starts the daemon again if it has ended by itself, as a service manager does; whether it had.
+    /// Starts the daemon again if it has ended with an error or to be started again, as a service manager does; whether it had.
     ///
     /// # Panics
     /// When none was started, or it does not come up.
     #[track_caller]
     pub fn keep_daemon(&mut self) -> bool {
-        let ended = self.daemon.as_mut().expect("a daemon was started").ended().is_some();
+        let ended =
+            self.daemon.as_mut().expect("a daemon was started").ended().is_some_and(|how| !how.success());
         if ended {
             self.start_daemon();
         }

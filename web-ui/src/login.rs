@@ -257,6 +257,9 @@ fn outside(parts: &Parts) -> Response {
     }
 }
 
+/// Whoever takes back what is on trial does not keep it by being here.
+const UNDO: &str = "/system/history/undo";
+
 async fn admin(app: &App, session: &Session, login: Login, parts: &Parts) -> Result<Admin, Problem> {
     let source = source(parts);
     let attended = !LIVE.contains(&parts.uri.path());
@@ -265,6 +268,7 @@ async fn admin(app: &App, session: &Session, login: Login, parts: &Parts) -> Res
     };
     if let (Some(trial), Some(peer)) = (&status.trial, parts.extensions.get::<Peer>())
         && attended
+        && parts.uri.path() != UNDO
         && proves_the_new_path(trial, peer)
     {
         let revision = Some(trial.revision);

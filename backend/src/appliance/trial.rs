@@ -39,7 +39,11 @@ impl<K: Kernel> Appliance<K> {
     pub async fn confirm(&self, revision: Option<i64>, author: Author) -> Result<String, Refusal> {
         let mut state = self.state.lock().await;
         let Some(trial) = &state.trial else {
-            return Ok("Nothing is on trial; the settings are kept.".to_owned());
+            // Asked for twice, or taken back meanwhile.
+            return match revision.is_none_or(|r| r <= state.revision) {
+                true => Ok("Nothing is on trial; the settings are kept.".to_owned()),
+                false => Err(Refusal::of(RefusalKind::Conflict, "These settings have gone back already.")),
+            };
         };
         if revision.is_some_and(|r| r != trial.revision) {
             return Err(Refusal::of(

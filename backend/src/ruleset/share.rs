@@ -64,8 +64,8 @@ pub const OVER: &str = "share_over";
 const OVER_SET: Learnt =
     Learnt::set(OVER, "ether saddr", "10m", "devices that hold too much of the connection table").sized(1024);
 /// Whose addresses are whose, as the packets tell that begin something: also those that no device has (forged), and IPv6's. Key:
-/// hardware address, address; each part begins at a multiple of four bytes. Not for long: who fills them with forged ones has to go on.
-/// Whoever speaks without beginning anything is in the kernel's neighbour table.
+/// hardware address, address; each part begins at a multiple of four bytes. As long as an entry of TCP lives: what a device
+/// has parked in the table must not become nobody's.
 pub const OWNERS: [&str; 2] = ["share_ipv4", "share_ipv6"];
 /// Most elements of each of [`OWNERS`].
 pub const MOST_OWNED: usize = 32_768;
@@ -74,8 +74,8 @@ const IPV4: &str = "ether saddr . ip saddr";
 const IPV6: &str = "ether saddr . ip6 saddr";
 const LEARNT: [Learnt; 6] = [
     OVER_SET,
-    Learnt::set(OWNERS[0], IPV4, "10m", "devices and their IPv4 addresses"),
-    Learnt::set(OWNERS[1], IPV6, "10m", "devices and their IPv6 addresses"),
+    Learnt::set(OWNERS[0], IPV4, "1d", "devices and their IPv4 addresses"),
+    Learnt::set(OWNERS[1], IPV6, "1d", "devices and their IPv6 addresses"),
     Learnt::set("share_new", "ether saddr", "1h", "new addresses of a device, limited"),
     Learnt::set("share_rate", "ether saddr", "2m", "new connections of a device, limited"),
     Learnt::set("share_served", "ether saddr", "2m", "questions of a device to our DNS and DHCP"),

@@ -591,6 +591,11 @@ impl Daemon for Fake {
                 Response::History { revisions: state.history.iter().take(limit as usize).cloned().collect() }
             }
             Request::Journal { filter } => Response::Journal(Box::new(state.journal(&filter))),
+            Request::Undo { revision }
+                if state.trial.take_if(|trial| Some(trial.revision) == revision).is_some() =>
+            {
+                done("The settings before are in force again.")
+            }
             Request::Undo { revision } => state.undo(revision),
             Request::GoBack { revision } => state.go_back(revision),
             Request::Export => Response::Text { text: state.settings.masked().to_toml() },

@@ -219,6 +219,18 @@ async fn an_old_connection_or_a_listener_of_our_own_proves_nothing() {
 }
 
 #[tokio::test]
+async fn who_takes_back_what_is_on_trial_keeps_nothing_by_a_new_connection() {
+    let mut browser = on_trial(Duration::from_secs(3), true).await;
+    let go_back = browser.form_to("/system/history/undo");
+    // He has read for a while: his browser makes another connection for the click.
+    browser.peer.since = Instant::now();
+    browser.send(go_back).await;
+    assert_eq!(browser.daemon.state().confirmed, []);
+    assert!(browser.daemon.state().trial.is_none());
+    assert_eq!(browser.flash(), "The settings before are in force again.");
+}
+
+#[tokio::test]
 async fn a_box_without_a_role_says_what_to_do() {
     let mut browser = Browser::logged_in().await;
     browser.daemon.state().role = postern::settings::Role::Unset;
