@@ -147,14 +147,16 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.child.try_wait().ok().flatten().is_none() {
+        let ended = self.child.try_wait().ok().flatten();
+        if ended.is_none() {
             self.kill();
         }
         if self.told_on_failure && std::thread::panicking() {
             let said = self.said();
             let lines: Vec<_> = said.lines().collect();
             let last = &lines[lines.len().saturating_sub(40)..];
-            eprintln!("--- last lines of {}:\n{}\n---", self.name, last.join("\n"));
+            let how = ended.map_or_else(|| "it ran".to_owned(), |how| format!("it had ended: {how}"));
+            eprintln!("--- last lines of {} ({how}):\n{}\n---", self.name, last.join("\n"));
         }
     }
 }
