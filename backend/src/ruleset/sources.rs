@@ -48,10 +48,8 @@ pub(super) fn rules(table: &mut Table, sides: &Sides, settings: &Settings, capab
     );
     if capabilities.forwards {
         zone(
-            format!(
-                "iifname != {{ \"lo\", \"{local}\" }} ip saddr {{ {PRIVATE} }} fib saddr oifname \"{local}\" {forged}"
-            ),
-            "of a network behind another router of the home",
+            format!("iifname != {{ \"lo\", \"{local}\" }} ip saddr {{ {PRIVATE} }} jump {}", Chain::Sources),
+            "perhaps of a network behind another router of the home: whose",
         );
     }
     zone(format!("meta nfproto ipv6 jump {}", Chain::Sources), "IPv6: whose address");
