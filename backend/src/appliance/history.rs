@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::trial::OnTrial;
 use super::{Appliance, Author, Refusal, RefusalKind};
 use crate::kernel::Kernel;
 use crate::settings::{FieldError, Settings, keys};
@@ -25,9 +24,10 @@ impl<K: Kernel> Appliance<K> {
     /// stand in the way: undoing them would undo more than was asked for. What is on trial goes back at once, without a new revision.
     pub async fn undo(self: &Arc<Self>, revision: Option<i64>, author: Author) -> Result<String, Refusal> {
         let mut state = self.state.lock().await;
-        let tried = |trial: &OnTrial| revision.is_none_or(|id| id == trial.revision);
-        if !state.ending && state.trial.as_ref().is_some_and(tried) {
-            return self.end_trial(&mut state, author).await;
+        if !state.ending
+            && let Some(trial) = state.trial.take_if(|trial| revision.is_none_or(|id| id == trial.revision))
+        {
+            return self.end_trial(&mut state, trial, author).await;
         }
         state.refuse_now()?;
         if state.revision == 0 {

@@ -76,11 +76,13 @@ impl<K: Kernel> Appliance<K> {
         });
     }
 
-    /// Takes back what is on trial, because somebody says so.
-    pub(super) async fn end_trial(&self, state: &mut State, author: Author) -> Result<String, Refusal> {
-        let Some(trial) = state.trial.take() else {
-            return Ok("Nothing is on trial; the settings are kept.".to_owned());
-        };
+    /// Takes back what was on trial, because somebody says so.
+    pub(super) async fn end_trial(
+        &self,
+        state: &mut State,
+        trial: OnTrial,
+        author: Author,
+    ) -> Result<String, Refusal> {
         let (id, broken) = (trial.revision, state.broken.clone());
         let said = self.go_back(state, trial.back_to, &trial.before).await;
         self.journal.note(
