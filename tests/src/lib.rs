@@ -27,6 +27,7 @@ pub mod paper;
 mod postern;
 pub mod power;
 mod process;
+mod provider;
 mod random;
 pub mod rescue;
 mod silence;

@@ -27,21 +27,8 @@ fn an_unclaimed_box_becomes_a_router_and_a_laptop_browses_and_dials_by_http_only
     // As a distribution leaves it: a private address on one port, the other one switched off. Nothing forwards.
     router.ok(&["ip", "addr", "add", "192.168.1.1/24", "dev", "lan0"]);
     router.ok(&["ip", "link", "set", "wan0", "down"]);
-    let _provider = lab.host("internet").spawn(&[
-        "dnsmasq",
-        "--keep-in-foreground",
-        "--conf-file=/dev/null",
-        "--pid-file=/run/lab/provider.pid",
-        "--dhcp-leasefile=/run/lab/provider.leases",
-        "--user=root",
-        "--port=0",
-        "--no-ping",
-        "--interface=customer",
-        "--bind-interfaces",
-        "--dhcp-range=198.51.100.50,198.51.100.60,255.255.255.0,2m",
-        "--dhcp-option=option:router,198.51.100.1",
-        "--dhcp-option=option:dns-server,203.0.113.10",
-    ]);
+    let more = ["--dhcp-option=option:router,198.51.100.1", "--dhcp-option=option:dns-server,203.0.113.10"];
+    let _provider = lab.dhcp_provider("198.51.100.50", "198.51.100.60", &more);
     let server = lab.pptp_server("server1", 1723);
     let _web = lab.host("server1").echo(&[Kind::Tcp(8080)]);
     let mut postern = lab.postern();

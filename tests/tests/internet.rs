@@ -30,24 +30,8 @@ impl Line {
     /// From now on the provider's real DHCP server lends this one address.
     fn lends(&mut self, address: &str, more: &[&str]) {
         self.provider = None;
-        let range = format!("--dhcp-range={address},{address},255.255.255.0,2m");
-        let mut words = vec![
-            "dnsmasq",
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--pid-file=/run/lab/provider.pid",
-            "--dhcp-leasefile=/run/lab/provider.leases",
-            "--user=root",
-            "--port=0",
-            "--no-ping",
-            "--dhcp-authoritative",
-            "--interface=customer",
-            "--bind-interfaces",
-            &range,
-        ];
-        words.extend_from_slice(more);
         let _ = std::fs::remove_file(self.lab.outer().path("/run/lab/provider.leases"));
-        self.provider = Some(self.internet().spawn(&words));
+        self.provider = Some(self.lab.dhcp_provider(address, address, more));
     }
 
     /// From now on something lends that says anything.

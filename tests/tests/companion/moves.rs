@@ -151,21 +151,7 @@ fn pptp_calls_that_the_other_firewall_lets_through_go_on_when_the_role_is_taken(
 
 /// The provider's DHCP server, which lends the address that the box has.
 fn provider(lab: &Lab) -> lab::Process {
-    lab.host("internet").spawn(&[
-        "dnsmasq",
-        "--keep-in-foreground",
-        "--conf-file=/dev/null",
-        "--pid-file=/run/lab/provider.pid",
-        "--dhcp-leasefile=/run/lab/provider.leases",
-        "--user=root",
-        "--port=0",
-        "--no-ping",
-        "--dhcp-authoritative",
-        "--interface=customer",
-        "--bind-interfaces",
-        "--dhcp-range=198.51.100.2,198.51.100.2,255.255.255.0,2m",
-        "--dhcp-option=option:router,198.51.100.1",
-    ])
+    lab.dhcp_provider("198.51.100.2", "198.51.100.2", &["--dhcp-option=option:router,198.51.100.1"])
 }
 
 #[test]

@@ -45,21 +45,11 @@ impl Box {
 
     /// The provider's real DHCP server.
     fn provider(&self) -> Process {
-        self.lab.host("internet").spawn(&[
-            "dnsmasq",
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--pid-file=/run/lab/provider.pid",
-            "--dhcp-leasefile=/run/lab/provider.leases",
-            "--user=root",
-            "--port=0",
-            "--no-ping",
-            "--dhcp-authoritative",
-            "--interface=customer",
-            "--bind-interfaces",
-            "--dhcp-range=198.51.100.50,198.51.100.50,255.255.255.0,2m",
-            "--dhcp-option=option:router,198.51.100.1",
-        ])
+        self.lab.dhcp_provider(
+            "198.51.100.50",
+            "198.51.100.50",
+            &["--dhcp-option=option:router,198.51.100.1"],
+        )
     }
 
     /// The provider's real DHCPv6 server, which delegates this prefix to [`DUID`].
