@@ -187,3 +187,34 @@ fn beside_rules_written_by_hand_that_flush_everything_every_protocol_works() {
         }),
     );
 }
+
+/// How many packets conntrack has dropped since two wanted one port, or one was nobody's.
+fn clashes(beside: &Beside) -> u64 {
+    let said = beside.lab.router().ok(&["conntrack", "-S"]);
+    let failed = said.split_whitespace().filter_map(|word| word.strip_prefix("insert_failed="));
+    failed.map(|number| number.parse::<u64>().expect("a number")).sum()
+}
+
+/// Both are given the same port of ours, and only one of the packets leaves: the answer to it is for that one.
+#[test]
+fn two_that_call_at_the_same_instant_each_hear_their_server() {
+    let beside = Beside::new(Firewall::Firewalld);
+    let mut server = beside.lab.host("server1").spawn(&["postern-lab", "l2tp-server", "1701"]);
+    server.wait_for_line("ready", SOON);
+    let to = format!("{}:1701", address("server1"));
+    let before = clashes(&beside);
+    for port in 2000..2200 {
+        if clashes(&beside) >= before + 3 {
+            return;
+        }
+        let from = format!("0.0.0.0:{port}");
+        let callers = ["laptop1", "laptop2"]
+            .map(|laptop| beside.lab.host(laptop).spawn(&["postern-lab", "l2tp-call", &to, "--from", &from]));
+        // Three: at most as many calls in a second as a device may teach us.
+        for caller in &callers {
+            wait_heard(caller, 3);
+            assert_eq!(heard(caller, false), 0, "answers of the other's call:\n{}", caller.said());
+        }
+    }
+    panic!("{} of 200 pairs called at the same instant: too few to tell", clashes(&beside) - before);
+}

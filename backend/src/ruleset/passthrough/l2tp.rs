@@ -24,6 +24,9 @@ const L2TPV3: u8 = 115;
 /// deleted then: the client's next packet would begin an ordinary conversation with a port that is not in the list.
 const MOVED: &str = "ct original ip saddr . ct original proto-dst";
 
+/// Server and port of ours, of a client's packet.
+const OURS: &str = "ip daddr . ct reply proto-dst";
+
 /// The element of `l2tp_back`: server and port of ours, then the client and its port.
 const BACK: &str = "ip daddr . ct reply proto-dst : ct original ip saddr . ct original proto-src";
 
@@ -43,6 +46,26 @@ const LEARNT: &[Learnt] = &[
         "L2TP servers and ports of ours: answers from another port",
     ),
     Learnt::set("l2tp_rate", "ether saddr", "2m", "what a device lets us learn of L2TP, limited"),
+];
+
+/// Beside another firewall: what tells apart two clients that call one server at the same instant. Both are given the same port,
+/// and only one of the two packets leaves (nf_conntrack_core.c, `nf_ct_resolve_clash`): which of them is known from the
+/// next packet on, which conntrack knows already.
+const SAME_INSTANT: &[Learnt] = &[
+    Learnt::set(
+        "l2tp_new_ports",
+        "ip saddr . udp dport",
+        "10s",
+        "L2TP servers and ports of ours: just called for the first time",
+    )
+    .sized(4096),
+    Learnt::set(
+        "l2tp_contested",
+        "ip saddr . udp dport",
+        "2m",
+        "L2TP servers and ports of ours: called by two at the same instant",
+    )
+    .sized(4096),
 ];
 
 pub(super) fn flows(l2tp: &L2tp) -> Vec<FlowMatch> {
@@ -92,6 +115,9 @@ pub(super) fn answers_from_another_port(table: &mut Table, sides: &Sides, l2tp: 
     let unanswered = format!(
         "meta nfproto ipv4 meta l4proto {UDP} ct direction original ct state new ct status confirmed"
     );
+    if sides.beside_others {
+        table.learnt(SAME_INSTANT);
+    }
     // A call that is sent again and again renews its element. Removed first, since `add` and `update` keep an old value: the
     // port may have been another client's.
     let mut learn = |rule: String, why| table.rule(Chain::L2tpLearn, rule, why);
@@ -99,15 +125,30 @@ pub(super) fn answers_from_another_port(table: &mut Table, sides: &Sides, l2tp: 
         "update @l2tp_rate { ether saddr limit rate over 10/second burst 50 packets } return".to_owned(),
         "enough of this device",
     );
+    if sides.beside_others {
+        // Made and asked in one step, by a limit of its own: of two processors one sees the other's. It says so in a set of its own:
+        // `l2tp_back` the other may be about to fill.
+        let again = "limit rate over 1/minute burst 1 packets";
+        learn(
+            format!(
+                "meta l4proto {UDP} ct status & confirmed == 0 update @l2tp_new_ports {{ {OURS} {again} }} \
+                 update @l2tp_contested {{ {OURS} }} return"
+            ),
+            "two at once: the next packet tells whose port it is",
+        );
+    }
     learn(
         format!("meta l4proto {UDP} delete @l2tp_back {{ {BACK} }}"),
         "the port may have been another client's",
     );
     learn(format!("meta l4proto {UDP} add @l2tp_back {{ {BACK} }}"), "whose answers these will be");
-    learn(
-        format!("meta l4proto {UDP} update @l2tp_moved {{ ip daddr . ct reply proto-dst }}"),
-        "what comes of it is L2TP",
-    );
+    learn(format!("meta l4proto {UDP} update @l2tp_moved {{ {OURS} }}"), "what comes of it is L2TP");
+    if sides.beside_others {
+        learn(
+            format!("meta l4proto {UDP} ct status confirmed delete @l2tp_contested {{ {OURS} }}"),
+            "now it is known whose port it is",
+        );
+    }
     let why = "no answer yet: it may come from another port";
     if sides.beside_others {
         // After translation, where the port is known of the first packet already: a box whose other firewall takes what is for itself
@@ -127,6 +168,17 @@ pub(super) fn answers_from_another_port(table: &mut Table, sides: &Sides, l2tp: 
         format!("meta l4proto {UDP} ct state new ct status dnat {} accept", Counter::L2tpPassed),
         "a called server answers from another port",
     );
+    if sides.beside_others {
+        // A server sends again what was not answered (RFC 2661 section 5.8).
+        table.rule(
+            Chain::Dstnat,
+            format!(
+                "iifname \"{}\" meta nfproto ipv4 meta l4proto {UDP} ip saddr . udp dport @l2tp_contested drop",
+                sides.internet
+            ),
+            "an answer before it is known to whom",
+        );
+    }
     table.rule(
         Chain::Dstnat,
         format!(
