@@ -226,7 +226,10 @@ fn beside_another_firewall_nothing_is_dropped_but_what_vpn_passthrough_refuses()
             let once =
                 "ip saddr . ip daddr != @ipsec_elsewhere update @ipsec_elsewhere { ip saddr . ip daddr } ";
             let again = ours.iter().any(|what| line.contains(what)) && line.contains(once);
-            assert!(!ends || again || vpn.iter().any(|of| at.starts_with(of)), "{at}: {line}");
+            // A server's answer to one of two calls, before the next packet has told whose it is.
+            let early = at == "companion_dstnat"
+                && line.contains("meta l4proto 17 ip saddr . udp dport @l2tp_contested drop ");
+            assert!(!ends || again || early || vpn.iter().any(|of| at.starts_with(of)), "{at}: {line}");
         }
     }
 }
