@@ -120,3 +120,46 @@ fn the_owner_claims_the_box_ticks_pptp_sees_the_call_and_ends_it() {
     complaints.retain(|line| !line.contains("Cross-Origin-Opener-Policy header has been ignored"));
     assert!(complaints.is_empty(), "the browser complained: {complaints:#?}");
 }
+
+/// Its file is in a folder of the browser's machine, and nobody opens an editor.
+#[test]
+fn a_backup_is_chosen_as_a_file_and_what_is_on_trial_shows_how_long() {
+    let lab = Lab::new();
+    let mut postern = lab.postern_router();
+    let file = "/run/lab/home.backup";
+    let sealed = postern.cli_with(&["backup", file, "--password-stdin"], "a backup's own password");
+    assert!(sealed.ok(), "{sealed:?}");
+    postern.set(&["passthrough.pptp.enabled=true"]);
+    postern.start_web(&lab);
+    let browser = Browser::start(&lab.host("laptop1"));
+    browser.open("http://192.168.1.1/login");
+    login(&browser);
+    browser.open("http://192.168.1.1/system/backup");
+    browser.type_into("input[data-into=restore-backup]", file);
+    browser.type_into("#restore-password", "a backup's own password");
+    browser.type_into("#restore-owner", PASSWORD);
+    for width in [390, 1280] {
+        browser.look(width, false);
+        assert!(!browser.scrolls_sideways(), "the backup page scrolls sideways at {width}");
+    }
+    let shots = std::env::var_os("POSTERN_SHOTS").map(PathBuf::from);
+    if let Some(folder) = &shots {
+        std::fs::create_dir_all(folder).expect("the folder for pictures can be made");
+        browser.picture(folder, "backup");
+    }
+    browser.submit("#restore-backup");
+    browser.wait_for("form[action='/system/backup/restore/now']");
+    assert!(browser.text("main").contains("PPTP"), "what would change:\n{}", browser.text("main"));
+
+    postern.set(&["local_network.address=192.168.1.1/23"]);
+    browser.open("http://192.168.1.1/system/about");
+    browser.wait_for(".trial svg animate");
+    if let Some(folder) = &shots {
+        browser.picture(folder, "trial");
+    }
+    let width = "return document.querySelector('.trial animate').parentNode.getBoundingClientRect().width;";
+    let wide = || browser.script(width, &serde_json::json!([])).as_f64();
+    let first = wide().expect("the time that is left is drawn");
+    let less = wait::until(wait::SOON, || wide().filter(|now| *now < first));
+    assert!(less.is_some(), "it stays {first} wide");
+}

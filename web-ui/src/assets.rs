@@ -1,4 +1,4 @@
-//! The stylesheet, the icon and the one script: compiled in, at an address that changes with their content, so that a browser may
+//! The stylesheet, the icon and the two scripts: compiled in, at an address that changes with their content, so that a browser may
 //! keep them for ever.
 
 use std::sync::LazyLock;
@@ -26,6 +26,10 @@ static LIVE: LazyLock<Asset> = LazyLock::new(|| {
     asset("live", "js", "text/javascript; charset=utf-8", include_bytes!("../static/live.js"))
 });
 
+static FILE: LazyLock<Asset> = LazyLock::new(|| {
+    asset("file", "js", "text/javascript; charset=utf-8", include_bytes!("../static/file.js"))
+});
+
 fn asset(stem: &str, extension: &str, kind: &'static str, bytes: &'static [u8]) -> Asset {
     // FNV-1a: tells versions apart; nothing is protected by it.
     let sum = bytes
@@ -49,12 +53,17 @@ pub fn live() -> &'static str {
     &LIVE.url
 }
 
-/// `GET /static/NAME`: one of the three, by its exact name.
+/// Address of the script that reads a chosen file into its field.
+pub fn file() -> &'static str {
+    &FILE.url
+}
+
+/// `GET /static/NAME`: one of the four, by its exact name.
 pub async fn show(name: Result<Path<String>, PathRejection>) -> Response {
     // Bytes that are no text name nothing.
     let Ok(Path(name)) = name else { return Problem::NotFound.into_response() };
     let wanted = format!("/static/{name}");
-    match [&*STYLE, &*ICON, &*LIVE].into_iter().find(|a| a.url == wanted) {
+    match [&*STYLE, &*ICON, &*LIVE, &*FILE].into_iter().find(|a| a.url == wanted) {
         Some(a) => {
             let headers = [(CONTENT_TYPE, a.kind), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
             (headers, a.bytes).into_response()

@@ -42,18 +42,31 @@ const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-ac
 const CSP_LIVE: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; \
                         form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// Mark on a response: the page has our own script.
-#[derive(Clone)]
-pub struct Live;
+/// The same, for a page on which a file can be chosen: our own script may run, and hear from nobody.
+const CSP_FILE: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; \
+                        frame-ancestors 'none'; base-uri 'none'";
+
+/// Mark on a response: the page has a script of ours.
+#[derive(Clone, Copy)]
+pub enum Script {
+    /// Values that change by themselves.
+    Live,
+    /// A file that is chosen instead of pasted.
+    File,
+}
 
 /// Security headers, on every response whatever became of the request.
 pub async fn headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    let live = response.extensions().get::<Live>().is_some();
+    let policy = match response.extensions().get::<Script>() {
+        Some(Script::Live) => CSP_LIVE,
+        Some(Script::File) => CSP_FILE,
+        None => CSP,
+    };
     let mut set = |name: HeaderName, value: &'static str| {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     };
-    set(header::CONTENT_SECURITY_POLICY, if live { CSP_LIVE } else { CSP });
+    set(header::CONTENT_SECURITY_POLICY, policy);
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::X_FRAME_OPTIONS, "DENY");
     // Not no-referrer: with it Chromium sends `Origin: null` on our own forms.

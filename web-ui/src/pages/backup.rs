@@ -13,8 +13,10 @@ use postern::door::messages::{
 use postern::settings::FieldError;
 use serde::Deserialize;
 
+use crate::assets;
 use crate::error::{self, Problem};
 use crate::form::{AdminForm, Errors};
+use crate::guard::Script;
 use crate::login::Admin;
 use crate::view::{Chrome, html, see_other};
 use crate::words::Change;
@@ -34,6 +36,20 @@ struct BackupPage {
     errors: Errors,
     /// Why nothing was imported, where that is not the document's fault.
     refused: Option<String>,
+    script: &'static str,
+}
+
+impl BackupPage {
+    fn new(chrome: Chrome) -> Self {
+        let (text, backup) = (String::new(), String::new());
+        Self { chrome, text, backup, errors: Errors::default(), refused: None, script: assets::file() }
+    }
+
+    fn response(&self, status: StatusCode) -> Response {
+        let mut response = html(status, self);
+        response.extensions_mut().insert(Script::File);
+        response
+    }
 }
 
 #[derive(Template)]
@@ -49,9 +65,7 @@ struct PreviewPage {
 /// The way out, and the way back in.
 pub async fn show(admin: Admin) -> Result<Response, Problem> {
     let chrome = admin.chrome(HERE).await;
-    let (text, backup) = (String::new(), String::new());
-    let page = BackupPage { chrome, text, backup, errors: Errors::default(), refused: None };
-    Ok(html(StatusCode::OK, &page))
+    Ok(BackupPage::new(chrome).response(StatusCode::OK))
 }
 
 /// The file.
@@ -164,8 +178,8 @@ async fn refused(admin: &Admin, text: String, refusal: Refusal) -> Result<Respon
     chrome.error = true;
     let errors: Vec<FieldError> = refusal.fields.iter().map(beside_the_document).collect();
     let message = errors.is_empty().then_some(refusal.message);
-    let page = BackupPage { chrome, text, backup: String::new(), errors: Errors(errors), refused: message };
-    Ok(html(error::status(refusal.kind), &page))
+    let page = BackupPage { text, errors: Errors(errors), refused: message, ..BackupPage::new(chrome) };
+    Ok(page.response(error::status(refusal.kind)))
 }
 
 /// The one field of the page is `text`; which key of the document is meant goes into the sentence.

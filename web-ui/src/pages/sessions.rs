@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::error::Problem;
 use crate::form::AdminForm;
-use crate::guard::Live;
+use crate::guard::Script;
 use crate::login::Admin;
 use crate::view::{Chrome, html, see_other};
 use crate::words::grouped;
@@ -131,7 +131,7 @@ pub async fn show(admin: Admin, uri: Uri) -> Result<Response, Problem> {
     let script = crate::assets::live();
     let page = SessionsPage { chrome, kinds: page.kinds, table, refresh, stream, asked, script };
     let mut response = html(StatusCode::OK, &page);
-    response.extensions_mut().insert(Live);
+    response.extensions_mut().insert(Script::Live);
     Ok(response)
 }
 

@@ -184,6 +184,10 @@ impl Browser {
                 if attribute(tag, "type").as_deref() == Some("radio") && !tag.contains(" checked") {
                     continue;
                 }
+                // Not sent: it has no name.
+                if attribute(tag, "type").as_deref() == Some("file") {
+                    continue;
+                }
                 let checkbox = attribute(tag, "type").as_deref() == Some("checkbox");
                 let value = (!checkbox || tag.contains(" checked"))
                     .then(|| attribute(tag, "value").unwrap_or_default());

@@ -160,8 +160,8 @@ async fn page(admin: &Admin, backup: String, said: Said) -> Result<Response, Pro
     let mut chrome = admin.chrome(HERE).await;
     chrome.error = true;
     let errors = Errors(said.errors);
-    let page = BackupPage { chrome, text: String::new(), backup, errors, refused: said.refused };
-    Ok(Said::with_wait(said.wait, html(said.status, &page)))
+    let page = BackupPage { backup, errors, refused: said.refused, ..BackupPage::new(chrome) };
+    Ok(Said::with_wait(said.wait, page.response(said.status)))
 }
 
 #[cfg(test)]

