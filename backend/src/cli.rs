@@ -210,7 +210,7 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Command, Usage> {
             Long("state") => typed.state = Some(parser.value()?.into()),
             Long("password-stdin") => typed.password_stdin = true,
             Long("comment") => typed.comment = Some(word(parser.value()?)?),
-            Long("limit") => typed.limit = Some(parser.value()?.parse()?),
+            Long("limit") => typed.limit = Some(amount("--limit", parser.value()?)?),
             Long("to") => typed.to = Some(word(parser.value()?)?),
             Long("preset") => typed.preset = Some(word(parser.value()?)?),
             Long("protocol") => typed.protocol = Some(word(parser.value()?)?),
@@ -219,7 +219,7 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Command, Usage> {
             Long("dry-run") => typed.dry = true,
             Long("yes") => typed.yes = true,
             Long("filter") => typed.filter = Some(word(parser.value()?)?),
-            Long("skip") => typed.skip = Some(parser.value()?.parse()?),
+            Long("skip") => typed.skip = Some(amount("--skip", parser.value()?)?),
             Long("follow") => typed.follow = true,
             Long("kind") => typed.kind = Some(word(parser.value()?)?),
             Long("since") => typed.since = Some(word(parser.value()?)?),
@@ -233,6 +233,12 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Command, Usage> {
 
 fn word(value: OsString) -> Result<String, Usage> {
     value.into_string().map_err(|_| Usage::Wrong("an argument is not UTF-8".to_owned()))
+}
+
+fn amount(option: &str, value: OsString) -> Result<u32, Usage> {
+    let said = word(value)?;
+    said.parse()
+        .map_err(|_| Usage::Wrong(format!("{option} needs a number from 0 to {}, not “{said}”", u32::MAX)))
 }
 
 fn command(typed: Typed) -> Result<Command, Usage> {

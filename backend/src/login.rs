@@ -319,9 +319,9 @@ mod tests {
         let tries: Vec<_> = (0..100)
             .map(|n| {
                 let logins = logins.clone();
-                tokio::spawn(
-                    async move { logins.claim(None, &format!("password {n:03}"), HERE).await.is_ok() },
-                )
+                tokio::spawn(async move {
+                    logins.claim(None, &format!("horse number {n:03}"), HERE).await.is_ok()
+                })
             })
             .collect();
         let mut winners = 0;

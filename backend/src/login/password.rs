@@ -28,15 +28,57 @@ pub(super) struct Hasher {
 /// Whether a new password will do; `key`: the field where it stands.
 pub(super) fn check(key: &str, password: &str) -> Result<(), Refusal> {
     let n = password.chars().count();
-    if LENGTH.contains(&n) {
-        return Ok(());
-    }
     let sentence = if n < *LENGTH.start() {
         format!("That password has {n} characters. Use at least {}.", LENGTH.start())
-    } else {
+    } else if n > *LENGTH.end() {
         format!("That password is too long. Use at most {} characters.", LENGTH.end())
+    } else if is_guessed_first(password) {
+        "That password is one of the first that anybody tries. A few words in a row are better.".to_owned()
+    } else {
+        return Ok(());
     };
     Err(Refusal::field(RefusalKind::Invalid, key, sentence))
+}
+
+/// Rows that fingers go along, either way and from any place in them.
+const ROWS: [&str; 4] = [
+    "01234567890123456789012345678901234567890",
+    "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
+    "qwertyuiopasdfghjklzxcvbnmqwertyuiop",
+    "1qaz2wsx3edc4rfv5tgb6yhn7ujm",
+];
+/// Words that are a password alone, twice, or with digits and signs around them.
+const WORDS: [&str; 16] = [
+    "admin",
+    "administrator",
+    "changeme",
+    "default",
+    "firewall",
+    "iloveyou",
+    "internet",
+    "letmein",
+    "passw0rd",
+    "password",
+    "postern",
+    "qwerty",
+    "root",
+    "router",
+    "secret",
+    "welcome",
+];
+
+/// Whether it stands at the head of any guesser's list (NIST SP 800-63B section 5.1.1.2). No list of leaked passwords: the delay
+/// leaves 1,500 guesses a day.
+fn is_guessed_first(password: &str) -> bool {
+    let lower = password.to_lowercase();
+    let mut different: Vec<char> = lower.chars().collect();
+    different.sort_unstable();
+    different.dedup();
+    let backwards: String = lower.chars().rev().collect();
+    let letters = lower.trim_matches(|c: char| !c.is_alphabetic());
+    different.len() < 5
+        || ROWS.iter().any(|row| row.contains(&lower) || row.contains(&backwards))
+        || WORDS.iter().any(|word| letters == *word || letters == word.repeat(2))
 }
 
 impl Hasher {
@@ -130,6 +172,27 @@ mod tests {
     fn short_and_endless_passwords_are_refused_beside_the_field() {
         assert_eq!(check("password", "short").unwrap_err().fields[0].key, "password");
         assert!(check("password", &"x".repeat(129)).is_err());
+        let first = [
+            "aaaaaaaaaa",
+            "1212121212",
+            "1234567890",
+            "0987654321",
+            "abcdefghijkl",
+            "QWERTYUIOP",
+            "1qaz2wsx3edc",
+            "password123",
+            "Password2026!",
+            "adminadmin",
+            "123router456",
+            "Administrator",
+        ];
+        for guessed in first {
+            let refusal = check("password", guessed).unwrap_err();
+            assert!(refusal.fields[0].message.contains("anybody tries"), "{guessed}: {refusal:?}");
+        }
+        for fine in ["my password is long", "correct horse", "0123 oranges", "routers and roses"] {
+            assert!(check("password", fine).is_ok(), "{fine}");
+        }
         assert!(check("password", "ten letter").is_ok());
     }
 }
