@@ -205,6 +205,13 @@ impl Host {
         self.probe_words(kind, server.into(), &["--for-ms", "400", "--once"])
     }
 
+    /// Sends one packet and waits ten seconds for an answer: for one that should come, and to one packet.
+    #[track_caller]
+    #[must_use]
+    pub fn ask(&self, kind: Kind, server: impl Into<IpAddr>) -> Probe {
+        self.probe_words(kind, server.into(), &["--for-ms", "10000", "--once"])
+    }
+
     #[track_caller]
     fn probe_words(&self, kind: Kind, server: IpAddr, more: &[&str]) -> Probe {
         let (kind, server) = (kind.to_string(), server.to_string());

@@ -70,8 +70,7 @@ fn a_web_process_that_says_anything_changes_nothing_but_settings_and_ends_nothin
     // The probe sees a home that is open.
     let open = lab.host("laptop1").echo(&[Kind::Udp(7000)]);
     assert!(
-        lab.host("laptop2").knock(Kind::Udp(7000), address("laptop1")).answered > 0
-            && !open.heard().is_empty()
+        lab.host("laptop2").ask(Kind::Udp(7000), address("laptop1")).answered > 0 && !open.heard().is_empty()
     );
     drop(open);
 

@@ -218,13 +218,13 @@ fn an_unsolicited_packet_from_outside_is_seen_when_the_router_is_open() {
     let (laptop, router) = (lab.host("laptop1").echo(&kinds), lab.router().echo(&kinds));
     let attacker = lab.host("attacker");
     for kind in kinds {
-        assert_eq!(attacker.knock(kind, address("laptop1")).answered, 1, "{kind} should reach the laptop");
+        assert_eq!(attacker.ask(kind, address("laptop1")).answered, 1, "{kind} should reach the laptop");
         assert_eq!(
-            attacker.knock(kind, address6("laptop1")).answered,
+            attacker.ask(kind, address6("laptop1")).answered,
             1,
             "{kind} should reach the laptop by IPv6"
         );
-        assert_eq!(attacker.knock(kind, address("router")).answered, 1, "{kind} should reach the router");
+        assert_eq!(attacker.ask(kind, address("router")).answered, 1, "{kind} should reach the router");
         assert_eq!(laptop.heard_of(kind).len(), 2, "{kind}");
         assert_eq!(router.heard_of(kind).len(), 1, "{kind}");
     }
