@@ -25,6 +25,7 @@ mod rescue;
 mod steady;
 mod talk;
 mod torrent;
+mod unison;
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -47,6 +48,7 @@ pub const USAGE: &str = "usage: postern-lab demo [--port PORT] [--claimed]
        postern-lab pulse FIFO                            sends frames to the packet socket that is its input, by order
        postern-lab forge FILE [--hz N] [--again]         sends packets with headers of their own
        postern-lab hoard FROM TO COUNT [--udp] [--hz N] | --serve  one device that opens TCP connections and keeps them; who takes them
+       postern-lab unison FIRST COUNT AT                 a new SPI to each of COUNT servers, at moments that others keep too
        postern-lab mirror KIND...                        answers from whichever of its addresses was asked
        postern-lab noise COUNT SEED IPV6 ADDRESS...      packets of chance, of every protocol, from anybody
        postern-lab listen                                tells the lab's packets that are delivered here
@@ -82,6 +84,7 @@ pub fn run(name: &str, mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
         "paper" => paper::paper(&mut words)?,
         "forge" => forge::forge(&mut words)?,
         "hoard" => hoard::hoard(&mut words)?,
+        "unison" => unison::unison(&mut words)?,
         "mirror" => mirror::mirror(&mut words)?,
         "noise" => noise::noise(&mut words)?,
         "hostile" => hostile::hostile(&mut words)?,

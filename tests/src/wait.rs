@@ -22,6 +22,12 @@ pub fn until<T>(limit: Duration, mut ready: impl FnMut() -> Option<T>) -> Option
 /// Milliseconds since 1970: every program of a lab reads the same clock.
 #[must_use]
 pub fn now_ms() -> u64 {
+    now_us() / 1000
+}
+
+/// Microseconds since 1970.
+#[must_use]
+pub fn now_us() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lab::sim::{Crowd, First, Pattern, Plan, Rekey, Report, Side};
-use lab::{Lab, Nat, Postern, figures};
+use lab::{Lab, Nat, Postern, figures, wait};
 
 /// Keeps the figures of a run.
 fn keep(name: &str, plan: &Plan, report: &Report) {
@@ -99,6 +99,84 @@ fn the_judge_sees_packets_that_reach_the_wrong_client() {
     let report = lab.play(Plan { clients: 10, time: Duration::from_secs(5), ..Plan::default() });
     assert!(report.wrong.all() > 10, "the counter is blind:\n{report}");
     assert!(report.served < 10 && report.ike_port_moved > 0, "plain NAT cannot do this:\n{report}");
+}
+
+/// What begins with the first packets of two clients, and the sets that tell.
+const BEGUN: [&str; 9] = [
+    "esp_rate",
+    "esp_tired",
+    "esp_busy",
+    "esp_holds",
+    "esp_sent",
+    "ipsec_pair",
+    "ipsec_any",
+    "ipsec_several",
+    "esp_turns",
+];
+/// As many new SPIs as a device may use at once.
+const SERVERS: usize = 90;
+
+/// Two laptops use a new SPI with each of 90 servers at the same instant: with how many both have the turn, and of how many it is not
+/// known that they have two clients.
+fn at_the_same_instant(lab: &Lab) -> (usize, usize) {
+    let router = lab.router();
+    for set in BEGUN {
+        router.ok(&["nft", "flush", "set", "inet", "postern", set]);
+    }
+    let at = (wait::now_ms() + 1000).to_string();
+    let words = ["postern-lab", "unison", "203.0.113.100", &SERVERS.to_string(), &at];
+    let mut both = ["laptop1", "laptop2"].map(|laptop| lab.host(laptop).spawn(&words));
+    for one in &mut both {
+        one.wait_for_line("sent", wait::SOON);
+    }
+    // Each server once for every client that is in the set with it.
+    let servers = |set: &str| {
+        let text = router.ok(&["nft", "list", "set", "inet", "postern", set]);
+        let mut found: Vec<String> = text
+            .split("203.0.113.")
+            .skip(1)
+            .map(|rest| rest.chars().take_while(char::is_ascii_digit).collect())
+            .collect();
+        found.sort();
+        found
+    };
+    let twice = |set: &str| {
+        let mut all = servers(set);
+        let entries = all.len();
+        all.dedup();
+        assert_eq!(all.len(), SERVERS, "one is let through to each: {set}");
+        entries - all.len()
+    };
+    (twice("esp_tired"), twice("ipsec_pair") - servers("ipsec_several").len())
+}
+
+#[test]
+fn of_two_at_the_same_instant_one_has_the_turn_and_both_are_known() {
+    let lab = Lab::new();
+    let _postern = lab.postern_router();
+    // The probe sees it where the rules look first and fill then, in two steps.
+    let text = lab.router().ok(&["nft", "list", "table", "inet", "postern"]);
+    let one_step =
+        |line: &&str| !line.contains("update @esp_instant") && !line.contains("update @ipsec_instant");
+    let two_steps: Vec<&str> = text.lines().filter(one_step).collect();
+    assert!(text.lines().count() - two_steps.len() >= 4, "{text}");
+    load(&lab, &two_steps.join("\n"));
+    let seen = wait::until(wait::SOON, || {
+        let (both, unknown) = at_the_same_instant(&lab);
+        println!(
+            "in two steps: of {SERVERS} servers {both} with two turns, {unknown} of whose clients one is unknown"
+        );
+        (both > 0 && unknown > 0).then_some(())
+    });
+    assert!(seen.is_some(), "no two are at the same instant here: the test shows nothing");
+    load(&lab, &text);
+    for _ in 0..4 {
+        assert_eq!(at_the_same_instant(&lab), (0, 0));
+    }
+}
+
+fn load(lab: &Lab, table: &str) {
+    lab.router().ok_with(&["nft", "-f", "-"], &format!("delete table inet postern\n{table}"));
 }
 
 #[test]

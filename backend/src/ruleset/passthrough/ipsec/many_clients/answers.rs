@@ -1,5 +1,6 @@
 //! ESP of servers, in the zone it was given: whose SPI it is, and how certain that is.
 
+use super::at_once;
 use crate::ruleset::table::{Chain, Counter, Table};
 
 pub(super) fn rules(table: &mut Table) {
@@ -39,6 +40,12 @@ pub(super) fn rules(table: &mut Table) {
         Counter::IpsecUnplaced
     );
     rule(matched, &surplus, "a second one while the first is on probation: one is somebody else's");
+    let two = format!(
+        "{} add @esp_mixed {{ ip saddr }} {} drop",
+        at_once("esp_matched", "ip saddr"),
+        Counter::IpsecUnplaced
+    );
+    rule(matched, &two, "two at the same instant: one is somebody else's");
     rule(matched, "delete @esp_busy { ip saddr }", "the turn ends");
     rule(matched, "delete @esp_holds { ip saddr . ct zone }", "the turn ends");
     rule(matched, "delete @esp_turn { ip saddr : ct zone }", "the turn ends");

@@ -24,6 +24,7 @@ pub(super) const LEARNT: &[Learnt] = &[
     set("ipsec_pair", SERVER_CLIENT, "4h", "server and client that know each other"),
     set("ipsec_any", SERVER, "4h", "servers with a client"),
     set("ipsec_several", SERVER, "4h", "servers with several clients"),
+    set("ipsec_instant", SERVER, "1s", "servers with a new client just now, limited"),
     map("ike_in", COOKIE, "4h", "server and initiator cookie: whose"),
     set("ike_sent", "ip daddr . ct zone . @th,64,64", "4h", "initiator cookies a client has sent"),
     set("ike_rate", "ether saddr", "2m", "new cookies of a device, limited"),
@@ -42,6 +43,8 @@ pub(super) const LEARNT: &[Learnt] = &[
     set("esp_busy", SERVER, "2s", "servers with a turn, and just after it"),
     set("esp_tired", SERVER_CLIENT, "6s", "clients that had a turn"),
     set("esp_turns", "ether saddr . ip daddr", "2m", "turns of a device with a server, limited"),
+    set("esp_instant", SERVER, "1s", "servers with a new turn just now, limited"),
+    set("esp_matched", SERVER, "1s", "servers with a turn that has just ended, limited"),
     set(
         "esp_debt",
         SERVER_CLIENT,

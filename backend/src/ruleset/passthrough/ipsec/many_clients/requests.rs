@@ -1,6 +1,6 @@
 //! ESP of the home: which SPIs a client has used, and whose turn it is.
 
-use super::SPI_OUT;
+use super::{SPI_OUT, at_once};
 use crate::ruleset::table::{Chain, Counter, Table};
 
 pub(super) fn rules(table: &mut Table) {
@@ -71,6 +71,8 @@ fn turns(table: &mut Table) {
         format!("ip daddr . ct zone @esp_tired ip daddr @ipsec_several {} drop", Counter::IpsecWaiting);
     take(&tired, "it had its turn: others first");
     take("ip daddr . ct zone @esp_tired return", "it had its turn, and there is nobody else");
+    let another = format!("{} {} drop", at_once("esp_instant", "ip daddr"), Counter::IpsecWaiting);
+    take(&another, "another client has taken it at the same instant");
     let limit = "update @esp_turns { ether saddr . ip daddr limit rate over 10/minute burst 5 packets }";
     take(&format!("{limit} {} drop", Counter::IpsecLimited), "too many turns of one device with this server");
     take("add @esp_tired { ip daddr . ct zone }", "the next turn is another's");
@@ -96,6 +98,8 @@ fn speaking(table: &mut Table) {
     rule(paid, &format!("{another} {waiting}"), "another client has this server's turn");
     let mixed = "ip daddr @esp_mixed ip daddr @ipsec_several";
     rule(paid, &format!("{mixed} {waiting}"), "until all probation has lapsed");
+    let taken = format!("{} {waiting}", at_once("esp_instant", "ip daddr"));
+    rule(paid, &taken, "another client has taken the turn at the same instant");
     rule(paid, "add @esp_busy { ip daddr timeout 200ms }", "an answer to this must not fall into a turn");
     rule(paid, "delete @esp_credit { ip daddr . ct zone }", "both new SPIs have been seen");
     rule(paid, "add @esp_sent { ip daddr . ct zone . esp spi }", "this SPI is known from now on");
@@ -112,6 +116,11 @@ fn known_clients(table: &mut Table) {
     let mut client = |rule: &str, why| table.rule(Chain::IpsecClient, rule, why);
     let second = "ip daddr . ct zone != @ipsec_pair ip daddr @ipsec_any add @ipsec_several { ip daddr }";
     client(second, "a second client");
+    let both = format!(
+        "ip daddr . ct zone != @ipsec_pair {} add @ipsec_several {{ ip daddr }}",
+        at_once("ipsec_instant", "ip daddr")
+    );
+    client(&both, "two new clients at the same instant");
     client("ip daddr @ipsec_several update @ipsec_several { ip daddr }", "keep");
     client("update @ipsec_pair { ip daddr . ct zone }", "keep");
     client("update @ipsec_any { ip daddr }", "keep");
