@@ -61,7 +61,7 @@ pub const USAGE: &str = "usage: postern-lab demo [--port PORT] [--claimed]
        postern-lab pptp-server PORT                      takes PPTP calls without PPP, and never stops sending GRE
        postern-lab pptp-call ADDRESS:PORT [--from ADDRESS] [--id N] [--end fin|rst|clear] [--after-ms N]
        postern-lab l2tp-server PORT [--same]             answers each caller from a port of its own
-       postern-lab l2tp-call ADDRESS:PORT [--from ADDRESS:PORT]
+       postern-lab l2tp-call ADDRESS:PORT [--from ADDRESS:PORT] [--at-ms MOMENT]
        postern-lab ftp-server PORT                       FTP with two files, hello and long
        postern-lab tftp-server PORT                      TFTP with one file
        postern-lab dhcp-server LENDS BROADCAST NUMBER=HEX...  a DHCP server that says anything

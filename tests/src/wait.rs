@@ -31,3 +31,12 @@ pub fn now_us() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }
+
+/// Sleeps until this moment (microseconds since 1970), awake for the last two milliseconds of it: to do something when others do it too.
+pub fn moment(at: u64) {
+    const AWAKE: u64 = 2_000;
+    std::thread::sleep(Duration::from_micros(at.saturating_sub(now_us()).saturating_sub(AWAKE)));
+    while now_us() < at {
+        std::hint::spin_loop();
+    }
+}

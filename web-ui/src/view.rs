@@ -31,6 +31,11 @@ pub struct Chrome {
 }
 
 impl Chrome {
+    /// How many seconds the settings on trial have in all.
+    pub fn trial_seconds(&self) -> u64 {
+        self.trial.as_ref().map_or(0, |trial| trial.age_ms / 1000 + u64::from(trial.seconds_left))
+    }
+
     /// Beside another firewall: what this page is about is done by that one, in words. None: it is ours, at least in part.
     pub fn theirs(&self) -> Option<&'static str> {
         if !self.companion {

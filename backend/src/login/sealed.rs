@@ -5,7 +5,7 @@ use crate::appliance::{Refusal, RefusalKind};
 use crate::backup::{self, Sealed};
 
 impl Logins {
-    /// Encrypts a document with a password of 10 to 128 characters.
+    /// Encrypts a document with a password of 10 to 128 characters, which is not one that is tried first.
     pub async fn seal(&self, document: String, password: String) -> Result<String, Refusal> {
         password::check("password", &password)?;
         let cost = self.hasher.backup_cost();

@@ -55,6 +55,13 @@ impl Learnt {
     }
 }
 
+/// Matches whatever comes within 100 ms of another with the same `key`. A rule that looks into a set and then fills it does so in two
+/// steps, and another processor may look between them; this is one step, under the lock of the element's own limit
+/// (`net/netfilter/nft_limit.c`). Such a set needs no longer timeout than a second.
+pub(super) fn at_once(set: &str, key: &str) -> String {
+    format!("update @{set} {{ {key} limit rate over 10/second burst 1 packets }}")
+}
+
 /// As a declaration inside the table.
 impl fmt::Display for Learnt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

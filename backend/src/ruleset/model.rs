@@ -18,7 +18,8 @@
 //!
 //! **What is not explored.** Healing with three clients; two clients with two SAs each (known: who opens two SAs within 5 s while
 //! he is the only client, and then a second client appears, may wait for the answers on one of them for an hour); limits of
-//! devices and servers, which are never reached here. With [`Scale::Coarse`] timeouts that lie close together are one.
+//! devices and servers, which are never reached here, nor what two processors do at once ([`at_once`](super::learnt::at_once):
+//! `tests/many_clients.rs`): one packet is through all rules before the next. With [`Scale::Coarse`] timeouts that lie close together are one.
 
 mod explore;
 mod kernel;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{USAGE, own_tag, tell};
 use crate::packet::{Kind, frame, read};
-use crate::wait::now_ms;
+use crate::wait::{moment, now_ms};
 
 /// Between two packets of a call, either way; also between two tries.
 const PACE: Duration = Duration::from_millis(100);
@@ -67,20 +67,22 @@ fn hear(socket: &UdpSocket) {
 
 /// Calls the server, and sends to where its first answer came from; tells every datagram that comes in.
 pub(super) fn call(words: &mut lexopt::Parser) -> std::result::Result<(), lexopt::Error> {
-    let (mut server, mut from) = (None, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+    let (mut server, mut from, mut at) = (None, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), 0);
     while let Some(word) = words.next()? {
         match word {
             Value(text) if server.is_none() => server = Some(text.parse::<SocketAddr>()?),
             Long("from") => from = words.value()?.parse()?,
+            Long("at-ms") => at = words.value()?.parse::<u64>()? * 1000,
             other => return Err(other.unexpected()),
         }
     }
-    dial(server.ok_or(USAGE)?, from).map_err(|error| error.to_string().into())
+    dial(server.ok_or(USAGE)?, from, at).map_err(|error| error.to_string().into())
 }
 
-fn dial(server: SocketAddr, from: SocketAddrV4) -> Result<()> {
+fn dial(server: SocketAddr, from: SocketAddrV4, at: u64) -> Result<()> {
     let socket = UdpSocket::bind(from)?;
     let (tag, mut target, mut bytes) = (own_tag(), server, [0; 2048]);
+    moment(at);
     for sequence in 0.. {
         let _ = socket.send_to(&frame(Kind::Udp(server.port()), tag, sequence), target);
         let until = Instant::now() + PACE;

@@ -3,22 +3,19 @@
 
 use std::io::Result;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use lexopt::prelude::*;
 use serde_json::json;
 
 use super::{USAGE, own_tag, tell};
 use crate::packet::{Kind, datagram, frame, target};
-use crate::wait::now_us;
+use crate::wait;
 
 const ESP: Kind = Kind::Ip(50);
 /// From one server to the next.
-const PACE_US: u64 = 50_000;
-/// So long before the moment it sleeps no more: a sleep is late by less.
-const AWAKE_US: u64 = 2_000;
+const PACE_US: u64 = 20_000;
 
-/// Arguments: FIRST COUNT AT. To COUNT addresses from FIRST on, from AT (milliseconds since 1970) on, one each 50 ms.
+/// Arguments: FIRST COUNT AT. To COUNT addresses from FIRST on, from AT (milliseconds since 1970) on, one each 20 ms.
 pub(super) fn unison(words: &mut lexopt::Parser) -> std::result::Result<(), lexopt::Error> {
     let mut given = Vec::new();
     while let Some(word) = words.next()? {
@@ -38,12 +35,7 @@ fn send(first: Ipv4Addr, count: u32, at: u64) -> Result<()> {
     for number in 0..count {
         let to = target(ESP, IpAddr::V4((first.to_bits() + number).into()));
         let packet = frame(ESP, own_tag(), number.into());
-        let moment = at + u64::from(number) * PACE_US;
-        let left = moment.saturating_sub(now_us());
-        std::thread::sleep(Duration::from_micros(left.saturating_sub(AWAKE_US)));
-        while now_us() < moment {
-            std::hint::spin_loop();
-        }
+        wait::moment(at + u64::from(number) * PACE_US);
         socket.send_to(&packet, to)?;
     }
     tell(&json!({ "sent": count }));

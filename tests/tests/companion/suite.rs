@@ -207,9 +207,9 @@ fn two_that_call_at_the_same_instant_each_hear_their_server() {
         if clashes(&beside) >= before + 3 {
             return;
         }
-        let from = format!("0.0.0.0:{port}");
-        let callers = ["laptop1", "laptop2"]
-            .map(|laptop| beside.lab.host(laptop).spawn(&["postern-lab", "l2tp-call", &to, "--from", &from]));
+        let (from, at) = (format!("0.0.0.0:{port}"), (now_ms() + 100).to_string());
+        let words = ["postern-lab", "l2tp-call", &to, "--from", &from, "--at-ms", &at];
+        let callers = ["laptop1", "laptop2"].map(|laptop| beside.lab.host(laptop).spawn(&words));
         // Three: at most as many calls in a second as a device may teach us.
         for caller in &callers {
             wait_heard(caller, 3);

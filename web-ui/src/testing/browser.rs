@@ -184,8 +184,8 @@ impl Browser {
                 if attribute(tag, "type").as_deref() == Some("radio") && !tag.contains(" checked") {
                     continue;
                 }
-                // Not sent: it has no name.
-                if attribute(tag, "type").as_deref() == Some("file") {
+                // What has no name is not sent: a file that our script reads.
+                if attribute(tag, "type").as_deref() == Some("file") && attribute(tag, "name").is_none() {
                     continue;
                 }
                 let checkbox = attribute(tag, "type").as_deref() == Some("checkbox");

@@ -10,7 +10,7 @@
 //! port is fixed when it is declared (nft_ct.c), and ours is not.
 
 use super::{Fate, Part, UDP};
-use crate::ruleset::learnt::Learnt;
+use crate::ruleset::learnt::{Learnt, at_once};
 use crate::ruleset::table::{Chain, Counter, Table};
 use crate::ruleset::{FlowMatch, Sides, Switch};
 use crate::settings::passthrough::L2tp;
@@ -55,7 +55,7 @@ const SAME_INSTANT: &[Learnt] = &[
     Learnt::set(
         "l2tp_new_ports",
         "ip saddr . udp dport",
-        "10s",
+        "1s",
         "L2TP servers and ports of ours: just called for the first time",
     )
     .sized(4096),
@@ -126,13 +126,11 @@ pub(super) fn answers_from_another_port(table: &mut Table, sides: &Sides, l2tp: 
         "enough of this device",
     );
     if sides.beside_others {
-        // Made and asked in one step, by a limit of its own: of two processors one sees the other's. It says so in a set of its own:
-        // `l2tp_back` the other may be about to fill.
-        let again = "limit rate over 1/minute burst 1 packets";
+        // In a set of its own: `l2tp_back` the other may be about to fill.
+        let again = at_once("l2tp_new_ports", OURS);
         learn(
             format!(
-                "meta l4proto {UDP} ct status & confirmed == 0 update @l2tp_new_ports {{ {OURS} {again} }} \
-                 update @l2tp_contested {{ {OURS} }} return"
+                "meta l4proto {UDP} ct status & confirmed == 0 {again} update @l2tp_contested {{ {OURS} }} return"
             ),
             "two at once: the next packet tells whose port it is",
         );

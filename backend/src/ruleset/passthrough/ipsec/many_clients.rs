@@ -55,13 +55,6 @@ pub const KEPT: &[&str] = &[
 
 pub(in crate::ruleset) use zones::by_another_way;
 
-/// Matches whatever comes within 100 ms of another for the same server. A rule that looks into a set and fills it is two steps, and
-/// another processor may look between them; this is one step, under the lock of the element's own limit (nft_limit.c).
-/// Who comes second tries again, as everybody does who waits for a turn.
-fn at_once(set: &str, server: &str) -> String {
-    format!("update @{set} {{ {server} limit rate over 10/second burst 1 packets }}")
-}
-
 /// Whether these rules are to be there.
 pub(in crate::ruleset) fn wanted(ipsec: &Ipsec, capabilities: &Capabilities) -> bool {
     ipsec.enabled && ipsec.many_clients && capabilities.many_clients

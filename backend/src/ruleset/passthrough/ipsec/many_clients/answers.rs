@@ -1,6 +1,6 @@
 //! ESP of servers, in the zone it was given: whose SPI it is, and how certain that is.
 
-use super::at_once;
+use crate::ruleset::learnt::at_once;
 use crate::ruleset::table::{Chain, Counter, Table};
 
 pub(super) fn rules(table: &mut Table) {
@@ -30,9 +30,10 @@ pub(super) fn rules(table: &mut Table) {
     rule(again, "delete @esp_debt { ip saddr . ct zone }", "paid");
     rule(again, "delete @esp_trying { ip saddr . ct zone }", "not on probation any more");
     rule(again, "ip saddr . ct zone != @esp_holds return", "has no turn");
-    rule(again, "delete @esp_busy { ip saddr }", "needs no turn any more");
+    // Busy last: until then nobody takes the turn on another processor.
     rule(again, "delete @esp_holds { ip saddr . ct zone }", "needs no turn any more");
     rule(again, "delete @esp_turn { ip saddr : ct zone }", "needs no turn any more");
+    rule(again, "delete @esp_busy { ip saddr }", "needs no turn any more");
 
     let matched = Chain::EspMatch;
     let surplus = format!(
@@ -46,12 +47,11 @@ pub(super) fn rules(table: &mut Table) {
         Counter::IpsecUnplaced
     );
     rule(matched, &two, "two at the same instant: one is somebody else's");
-    rule(matched, "delete @esp_busy { ip saddr }", "the turn ends");
     rule(matched, "delete @esp_holds { ip saddr . ct zone }", "the turn ends");
     rule(matched, "delete @esp_turn { ip saddr : ct zone }", "the turn ends");
     rule(
         matched,
-        "add @esp_busy { ip saddr timeout 200ms }",
+        "update @esp_busy { ip saddr timeout 200ms }",
         "the next one 0.2 s later: a second SPI is noticed",
     );
     rule(matched, "delete @esp_tired { ip saddr . ct zone }", "its turn was worth it");

@@ -1,6 +1,7 @@
 //! IKE of the home: whose cookie it is, and turns for those who rekey.
 
-use super::{COOKIE_OUT, at_once};
+use super::COOKIE_OUT;
+use crate::ruleset::learnt::at_once;
 use crate::ruleset::table::{Chain, Counter, Table};
 
 /// Exchanges that make an SA for ESP: quick mode (RFC 2409 section 5.5), IKE_AUTH and CREATE_CHILD_SA (RFC 7296
@@ -39,10 +40,10 @@ pub(super) fn rules(table: &mut Table) {
     );
     rule(child, &format!("ip daddr @esp_mixed {waiting}"), "until all probation has lapsed");
     rule(child, "ip daddr . ct zone @ike_tired return", "it had its turn");
-    let another = format!("{} {waiting}", at_once("esp_instant", "ip daddr"));
-    rule(child, &another, "another client has taken the turn at the same instant");
     let limit = "update @esp_turns { ether saddr . ip daddr limit rate over 10/minute burst 5 packets }";
     rule(child, &format!("{limit} {limited}"), "too many turns of one device with this server");
+    let another = format!("{} {waiting}", at_once("esp_instant", "ip daddr"));
+    rule(child, &another, "another client has taken the turn at the same instant");
     rule(child, "add @ike_tired { ip daddr . ct zone }", "the next turn is another's");
     rule(child, "add @esp_busy { ip daddr timeout 1s }", "its turn, for 1 s");
     rule(child, "add @esp_holds { ip daddr . ct zone timeout 1s }", "its turn, for 1 s");

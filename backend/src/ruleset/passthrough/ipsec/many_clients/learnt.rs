@@ -44,7 +44,7 @@ pub(super) const LEARNT: &[Learnt] = &[
     set("esp_tired", SERVER_CLIENT, "6s", "clients that had a turn"),
     set("esp_turns", "ether saddr . ip daddr", "2m", "turns of a device with a server, limited"),
     set("esp_instant", SERVER, "1s", "servers with a new turn just now, limited"),
-    set("esp_matched", SERVER, "1s", "servers with a turn that has just ended, limited"),
+    set("esp_matched", SERVER, "1s", "servers with an SPI that was matched just now, limited"),
     set(
         "esp_debt",
         SERVER_CLIENT,

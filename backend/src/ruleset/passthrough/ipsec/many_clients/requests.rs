@@ -1,6 +1,7 @@
 //! ESP of the home: which SPIs a client has used, and whose turn it is.
 
-use super::{SPI_OUT, at_once};
+use super::SPI_OUT;
+use crate::ruleset::learnt::at_once;
 use crate::ruleset::table::{Chain, Counter, Table};
 
 pub(super) fn rules(table: &mut Table) {
@@ -71,10 +72,11 @@ fn turns(table: &mut Table) {
         format!("ip daddr . ct zone @esp_tired ip daddr @ipsec_several {} drop", Counter::IpsecWaiting);
     take(&tired, "it had its turn: others first");
     take("ip daddr . ct zone @esp_tired return", "it had its turn, and there is nobody else");
-    let another = format!("{} {} drop", at_once("esp_instant", "ip daddr"), Counter::IpsecWaiting);
-    take(&another, "another client has taken it at the same instant");
     let limit = "update @esp_turns { ether saddr . ip daddr limit rate over 10/minute burst 5 packets }";
     take(&format!("{limit} {} drop", Counter::IpsecLimited), "too many turns of one device with this server");
+    // After that limit: who is over it must not keep others from the turn.
+    let another = format!("{} {} drop", at_once("esp_instant", "ip daddr"), Counter::IpsecWaiting);
+    take(&another, "another client has taken it at the same instant");
     take("add @esp_tired { ip daddr . ct zone }", "the next turn is another's");
     take("add @esp_busy { ip daddr }", "its turn, for 2 s");
     take("add @esp_holds { ip daddr . ct zone }", "its turn, for 2 s");
