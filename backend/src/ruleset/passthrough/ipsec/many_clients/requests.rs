@@ -74,8 +74,12 @@ fn turns(table: &mut Table) {
     take("ip daddr . ct zone @esp_tired return", "it had its turn, and there is nobody else");
     let limit = "update @esp_turns { ether saddr . ip daddr limit rate over 10/minute burst 5 packets }";
     take(&format!("{limit} {} drop", Counter::IpsecLimited), "too many turns of one device with this server");
-    // After that limit: who is over it must not keep others from the turn.
-    let another = format!("{} {} drop", at_once("esp_instant", "ip daddr"), Counter::IpsecWaiting);
+    // After that limit: who is over it must not keep others from the turn. Its SPI is as new again as it was, and waits as that.
+    let another = format!(
+        "{} delete @esp_sent {{ ip daddr . ct zone . esp spi }} {} drop",
+        at_once("esp_instant", "ip daddr"),
+        Counter::IpsecWaiting
+    );
     take(&another, "another client has taken it at the same instant");
     take("add @esp_tired { ip daddr . ct zone }", "the next turn is another's");
     take("add @esp_busy { ip daddr }", "its turn, for 2 s");
