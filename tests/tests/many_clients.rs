@@ -130,7 +130,7 @@ const BEGUN: [&str; 9] = [
     "ipsec_several",
     "esp_turns",
 ];
-/// As many new SPIs as a device may use at once.
+/// A device may use 100 new SPIs at once.
 const SERVERS: usize = 90;
 
 /// Two laptops use a new SPI with each of 90 servers at the same instant: with how many both have the turn, and of how many it is not

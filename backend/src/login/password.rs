@@ -68,7 +68,7 @@ const WORDS: [&str; 16] = [
     "secret",
     "welcome",
 ];
-
+/// Most digits and signs beside a word that add nothing to it.
 const AROUND: usize = 6;
 
 /// Whether it stands at the head of any guesser's list (NIST SP 800-63B section 5.1.1.2). No list of leaked passwords: at

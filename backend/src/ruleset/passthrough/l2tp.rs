@@ -115,9 +115,6 @@ pub(super) fn answers_from_another_port(table: &mut Table, sides: &Sides, l2tp: 
     let unanswered = format!(
         "meta nfproto ipv4 meta l4proto {UDP} ct direction original ct state new ct status confirmed"
     );
-    if sides.beside_others {
-        table.learnt(SAME_INSTANT);
-    }
     // A call that is sent again and again renews its element. Removed first, since `add` and `update` keep an old value: the
     // port may have been another client's.
     let mut learn = |rule: String, why| table.rule(Chain::L2tpLearn, rule, why);
@@ -142,6 +139,7 @@ pub(super) fn answers_from_another_port(table: &mut Table, sides: &Sides, l2tp: 
     learn(format!("meta l4proto {UDP} add @l2tp_back {{ {BACK} }}"), "whose answers these will be");
     learn(format!("meta l4proto {UDP} update @l2tp_moved {{ {OURS} }}"), "what comes of it is L2TP");
     if sides.beside_others {
+        // Not by a first packet: that of the two which came second has just filled it.
         learn(
             format!("meta l4proto {UDP} ct status confirmed delete @l2tp_contested {{ {OURS} }}"),
             "now it is known whose port it is",
@@ -158,15 +156,7 @@ pub(super) fn answers_from_another_port(table: &mut Table, sides: &Sides, l2tp: 
         );
         let rule = format!("{from_home} udp dport {{ {ports} }} jump {}", Chain::L2tpLearn);
         table.rule(Chain::CompanionAfter, rule, why);
-    } else {
-        table.rule(Chain::L2tpOut, format!("{unanswered} jump {}", Chain::L2tpLearn), why);
-    }
-    table.rule(
-        Chain::L2tpIn,
-        format!("meta l4proto {UDP} ct state new ct status dnat {} accept", Counter::L2tpPassed),
-        "a called server answers from another port",
-    );
-    if sides.beside_others {
+        table.learnt(SAME_INSTANT);
         // A server sends again what was not answered (RFC 2661 section 5.8).
         table.rule(
             Chain::Dstnat,
@@ -176,7 +166,14 @@ pub(super) fn answers_from_another_port(table: &mut Table, sides: &Sides, l2tp: 
             ),
             "an answer before it is known to whom",
         );
+    } else {
+        table.rule(Chain::L2tpOut, format!("{unanswered} jump {}", Chain::L2tpLearn), why);
     }
+    table.rule(
+        Chain::L2tpIn,
+        format!("meta l4proto {UDP} ct state new ct status dnat {} accept", Counter::L2tpPassed),
+        "a called server answers from another port",
+    );
     table.rule(
         Chain::Dstnat,
         format!(

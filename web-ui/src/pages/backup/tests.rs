@@ -22,6 +22,13 @@ pub(super) fn only_our_script(body: &str) -> bool {
     body.matches("<script").count() == body.matches("<script src=\"/static/file-").count()
 }
 
+#[test]
+fn the_script_takes_files_as_long_as_the_daemon_does() {
+    let script = include_str!("../../../static/file.js");
+    assert!(script.contains("const most = 128 * 1024;"));
+    assert_eq!(MAX_IMPORT, 128 * 1024);
+}
+
 #[tokio::test]
 async fn the_export_is_a_file_and_importing_it_changes_nothing() {
     let mut browser = Browser::logged_in().await;
