@@ -135,6 +135,20 @@ fn a_backup_is_chosen_as_a_file_and_what_is_on_trial_shows_how_long() {
     browser.open("http://192.168.1.1/login");
     login(&browser);
     browser.open("http://192.168.1.1/system/backup");
+    lab.host("laptop1").write("/run/lab/long.backup", &"x".repeat(200_000));
+    browser.type_into("input[data-into=restore-backup]", "/run/lab/long.backup");
+    let held = || {
+        let said = "return document.querySelector('input[data-into=restore-backup]').validationMessage;";
+        browser.script(said, &serde_json::json!([])).as_str().unwrap_or_default().to_owned()
+    };
+    let told = wait::until(wait::SOON, || held().contains("too long").then_some(()));
+    assert!(
+        told.is_some() && browser.text("#restore-backup").is_empty(),
+        "nothing of it is taken: {}",
+        held()
+    );
+    browser.type_into("#restore-backup", "pasted");
+    assert_eq!(held(), "", "who pastes after all may send the form");
     browser.type_into("input[data-into=restore-backup]", file);
     browser.type_into("#restore-password", "a backup's own password");
     browser.type_into("#restore-owner", PASSWORD);

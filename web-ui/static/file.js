@@ -9,6 +9,8 @@
       choice.reportValidity();
     };
     choice.closest("[hidden]").hidden = false;
+    // Who pastes after all is not held up by a file that was refused.
+    into.addEventListener("input", () => choice.setCustomValidity(""));
     choice.addEventListener("change", async () => {
       const file = choice.files[0];
       choice.setCustomValidity("");
