@@ -135,7 +135,7 @@ fn a_backup_is_chosen_as_a_file_and_what_is_on_trial_shows_how_long() {
     browser.open("http://192.168.1.1/login");
     login(&browser);
     browser.open("http://192.168.1.1/system/backup");
-    lab.host("laptop1").write("/run/lab/long.backup", &"x".repeat(200_000));
+    lab.host("laptop1").write("/run/lab/long.backup", "x".repeat(200_000));
     browser.type_into("input[data-into=restore-backup]", "/run/lab/long.backup");
     let held = || {
         let said = "return document.querySelector('input[data-into=restore-backup]').validationMessage;";
