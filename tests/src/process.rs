@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::wait;
 
@@ -129,19 +130,28 @@ impl Process {
         send(self.pid(), signal);
     }
 
-    /// Ends it and everything it started, at once.
+    /// Ends it and everything it started, at once; none of them holds a file or a socket afterwards. The program is
+    /// nsenter's child, so the end of our own child says nothing of it: a killed daemon would answer at its old door for
+    /// as long as the kernel takes to free its memory, and who waits for the next one's door would believe it is open.
     pub fn kill(&mut self) {
+        let mut killed = Vec::new();
         for _ in 0..5 {
             let tree = descendants(self.child.id());
             if tree.is_empty() {
                 break;
             }
-            for pid in tree {
-                send(pid, Signal::KILL);
+            for pid in tree.into_iter().filter_map(pid) {
+                killed.extend(pidfd_open(pid, PidfdFlags::empty()));
+                // It may have ended since it was listed.
+                let _ = kill_process(pid, Signal::KILL);
             }
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let limit = Timespec::try_from(wait::SOON).ok();
+        for process in &killed {
+            let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], limit.as_ref());
+        }
     }
 }
 
@@ -174,9 +184,12 @@ fn follow(pipe: impl Read + Send + 'static, lines: &Lines) -> JoinHandle<()> {
     })
 }
 
-fn send(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    if let Some(pid) = pid {
+fn pid(number: u32) -> Option<Pid> {
+    i32::try_from(number).ok().and_then(Pid::from_raw)
+}
+
+fn send(number: u32, signal: Signal) {
+    if let Some(pid) = pid(number) {
         // It may have ended since it was listed.
         let _ = kill_process(pid, signal);
     }

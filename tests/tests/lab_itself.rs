@@ -1,5 +1,6 @@
 //! The lab without Postern: every probe is shown to see what it is there to see, before a test trusts it.
 
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use lab::wait::{SOON, now_ms};
@@ -263,6 +264,20 @@ fn two_labs_live_side_by_side() {
     let _server = one.host("server1").echo(&[Kind::Udp(500)]);
     assert_eq!(one.host("laptop1").probe(Kind::Udp(500), address("server1")).answered, 1);
     assert_eq!(two.host("laptop1").knock(Kind::Udp(500), address("server1")).answered, 0);
+}
+
+#[test]
+fn a_killed_program_holds_no_socket_afterwards() {
+    // Much memory, which the kernel frees before it closes the files: what answers meanwhile is a program that was killed.
+    const SCRIPT: &str = "import socket, time\ndoor = socket.socket(socket.AF_UNIX)\ndoor.bind('/run/lab/door')\n\
+        door.listen()\nmemory = bytearray(b'x') * 300_000_000\nprint('listens', flush=True)\ntime.sleep(1000)";
+    let lab = Lab::new();
+    let mut program = lab.host("phone").spawn(&["/usr/bin/python3", "-c", SCRIPT]);
+    program.wait_for_line("listens", SOON);
+    let door = lab.host("phone").path("/run/lab/door");
+    assert!(UnixStream::connect(&door).is_ok(), "it answers while it runs");
+    program.kill();
+    assert!(UnixStream::connect(&door).is_err(), "what was killed answers still");
 }
 
 #[test]
