@@ -13,13 +13,15 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::appliance::{Refusal, RefusalKind};
-use crate::store::Store;
+use crate::store::{self, Store};
 
 use claim_code::ClaimCode;
 use guesses::Guesses;
 use password::Hasher;
 use throttle::{Admitted, Throttle};
 use tickets::Tickets;
+
+pub use throttle::counted;
 
 /// Logins and what guards them.
 #[derive(Debug)]
@@ -75,9 +77,13 @@ impl Logins {
         }
     }
 
-    /// Whether the box has an owner.
+    /// Whether the box has an owner. A password that is damaged was somebody's: nobody logs in with it and nobody can claim the box, but
+    /// the page is there, and root sets a new one.
     pub async fn claimed(&self) -> Result<bool, Refusal> {
-        Ok(self.store.password().await.map_err(|e| Refusal::failed(&e))?.is_some())
+        match self.store.password().await {
+            Err(store::Error::Damaged(_)) => Ok(true),
+            found => Ok(found.map_err(|e| Refusal::failed(&e))?.is_some()),
+        }
     }
 
     /// The one-time code, for as long as the box is unclaimed.
@@ -311,6 +317,18 @@ mod tests {
         logins.change_password(None, "root was here", HERE).await.unwrap();
         assert_eq!(logins.check(&mine, true, idle), Ticket::Dead, "root ends them all");
         assert!(logins.login("root was here", IpAddr::from([192, 168, 1, 9])).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_password_that_is_damaged_opens_nothing_and_root_sets_a_new_one() {
+        let logins = logins().await;
+        logins.claim(None, "correct horse", HERE).await.unwrap();
+        logins.store.damage_the_password().await;
+        assert!(logins.claimed().await.unwrap(), "it has an owner");
+        assert_eq!(logins.claim(None, "my horse now", HERE).await.unwrap_err().kind, RefusalKind::Forbidden);
+        assert!(logins.login("correct horse", HERE).await.is_err());
+        logins.change_password(None, "root was here", HERE).await.unwrap();
+        assert!(logins.login("root was here", HERE).await.is_ok());
     }
 
     #[tokio::test]

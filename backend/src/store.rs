@@ -13,6 +13,8 @@ mod revisions;
 mod trouble;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::SqlSafeStr;
@@ -43,6 +45,10 @@ pub struct Store {
     /// Where it lies; none: in memory.
     dir: Option<PathBuf>,
     condition: Condition,
+    /// The copy beside it: one who writes at a time, else the older of two could be the last.
+    copying: Arc<tokio::sync::Mutex<()>>,
+    /// The copy could not be written, and is of before.
+    copy_is_old: Arc<AtomicBool>,
     #[cfg(test)]
     faults: faults::Faults,
 }
@@ -125,6 +131,8 @@ impl Store {
             pool,
             dir: None,
             condition: Condition::default(),
+            copying: Arc::default(),
+            copy_is_old: Arc::default(),
             #[cfg(test)]
             faults: faults::Faults::default(),
         })

@@ -139,10 +139,10 @@ impl Tunnel {
         assert!(up, "{:?} on {} should get through:\n{}", self.program, self.host.name, self.said());
     }
 
-    /// One ping through the tunnel.
+    /// Whether a ping comes back through the tunnel; what is lost is sent again for two seconds.
     #[must_use]
     pub fn ping(&self) -> bool {
-        self.host.run(&["ping", "-c", "1", "-W", "1", &self.inner.to_string()]).ok()
+        self.host.run(&["ping", "-c", "1", "-w", "2", &self.inner.to_string()]).ok()
     }
 
     /// Pings through the tunnel 20 times a second.

@@ -225,7 +225,7 @@ fn an_address_of_the_homes_own_network_is_refused_and_another_network_is_offered
     line.wait_for("the clash is told", || line.state()["clash"]["free"] == "192.168.77.1/24");
     assert_eq!(line.wan(), "", "it is not used");
     assert!(!line.lab.router().ok(&["ip", "-4", "route"]).contains("wan0"), "no route on that link");
-    line.lab.host("laptop1").ok(&["ping", "-c", "1", "-W", "2", "192.168.1.1"]);
+    line.lab.host("laptop1").ok(&["ping", "-c", "1", "-w", "5", "192.168.1.1"]);
     let said = line.postern.ok(&["status"]);
     assert!(said.contains("192.168.77.1/24"), "{said}");
     line.postern.set(&["local_network.address=192.168.77.1/24"]);
@@ -341,7 +341,7 @@ fn two_ports_become_one_network_and_part_again() {
         "lan1",
     ]);
     line.lab.router().ok(&["ip", "link", "set", "lan1", "up"]);
-    let reaches = |host: &Host, to: &str| host.run(&["ping", "-c", "1", "-W", "2", to]).ok();
+    let reaches = |host: &Host, to: &str| host.run(&["ping", "-c", "1", "-w", "3", to]).ok();
     let laptop = line.lab.host("laptop1");
     assert!(reaches(&laptop, "192.168.1.1") && !reaches(&phone, "192.168.1.1"), "the probe");
     let said = line.postern.set(&["local_network.devices=lan0,lan1"]);

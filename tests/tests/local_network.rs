@@ -123,7 +123,7 @@ fn a_laptop_gets_an_address_and_the_names_of_the_home_and_no_answer_that_points_
     assert_eq!(home.device("02:00:00:00:01:66")["calls_itself"], "Second");
     assert!(home.postern.ok(&["devices"]).contains(field(&lease, "lease")));
     // One with an address of its own, known by what the kernel has heard of it alone.
-    home.lab.host("phone").ok(&["ping", "-c", "1", "-W", "2", "192.168.1.1"]);
+    home.lab.host("phone").ok(&["ping", "-c", "1", "-w", "5", "192.168.1.1"]);
     let phone = home.device("02:00:00:00:01:67");
     assert_eq!(
         (&phone["address"], &phone["ends"]),

@@ -90,6 +90,7 @@ pub async fn serve(
     let (stopping, stopped) = watch::channel(());
     let host = Host { app, limits, handed_over, tls: None, port: 0, places: Places::default(), stopped };
     let mut accepting = JoinSet::new();
+    let mut replace = watch::channel(()).0;
     let mut stop = pin!(stop);
     loop {
         tokio::select! {
@@ -100,14 +101,16 @@ pub async fn serve(
                 });
                 // What cannot be served is not led to: plain HTTP goes on, so that the owner is not locked out.
                 let secure = new.https.filter(|_| tls.is_some()).map(|https| https.ports).unwrap_or_default();
-                // Dropping an accept loop between two accepts loses no connection: see `accept`.
-                accepting.shutdown().await;
+                // Each of the old loops takes who waits in its queue, and ends: nobody else holds the listeners of a daemon that is gone.
+                let (sender, replaced) = watch::channel(());
+                drop(std::mem::replace(&mut replace, sender));
+                while accepting.try_join_next().is_some() {}
                 https.store(secure.first().copied().unwrap_or(0), Ordering::Relaxed);
                 for listener in new.listeners {
                     match adopt(listener) {
                         Ok((listener, port)) => {
                             let tls = tls.clone().filter(|_| secure.contains(&port));
-                            accepting.spawn(accept(listener, Host { tls, port, ..host.clone() }));
+                            accepting.spawn(accept(listener, Host { tls, port, ..host.clone() }, replaced.clone()));
                         }
                         Err(e) => log::warning(&format!("a listener could not be used: {e}")),
                     }
@@ -116,6 +119,8 @@ pub async fn serve(
             () = &mut stop => break,
         }
     }
+    drop(replace);
+    // Dropping an accept loop between two accepts loses no connection that was taken.
     accepting.shutdown().await;
     drop(host);
     let _ = stopping.send(());
@@ -144,27 +149,45 @@ struct Host {
     stopped: watch::Receiver<()>,
 }
 
-async fn accept(listener: TcpListener, host: Host) {
+/// Until `replaced` is dropped at its other end: then who waits in the queue is taken still, without waiting for more.
+async fn accept(listener: TcpListener, host: Host, mut replaced: watch::Receiver<()>) {
     loop {
-        match listener.accept().await {
-            Ok((stream, address)) => {
-                let place = loop {
-                    match Place::take(&host.places, &host.limits, address.ip()) {
-                        // While all places are being answered, he waits, and all after him in the kernel's queue: an owner among
-                        // guessers is served late and not turned away. New listeners in this moment lose this one.
-                        Err(Refused::Full) => sleep(ROOM).await,
-                        taken => break taken,
-                    }
-                };
-                // No await between a place at once and the spawn: this task may be dropped at any await.
-                if let Ok(place) = place {
-                    // From now on: in a storm many are accepted in a row, before the first of them is looked at.
-                    let arriving = place.arriving();
-                    tokio::spawn(connection(stream, address, host.clone(), place, arriving));
-                }
-            }
+        let taken = tokio::select! {
+            taken = listener.accept() => taken,
+            _ = replaced.changed() => break,
+        };
+        match taken {
+            Ok((stream, address)) => host.receive(stream, address).await,
             // Out of descriptors or the like: it passes.
             Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    }
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, address)) = listener.accept() {
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            host.receive(stream, address).await;
+        }
+    }
+}
+
+impl Host {
+    /// Serves somebody who has come, if there is a place for him.
+    async fn receive(&self, stream: TcpStream, address: SocketAddr) {
+        let place = loop {
+            match Place::take(&self.places, &self.limits, address.ip()) {
+                // While all places are being answered, he waits, and all after him in the kernel's queue: an owner among guessers is
+                // served late and not turned away.
+                Err(Refused::Full) => sleep(ROOM).await,
+                taken => break taken,
+            }
+        };
+        // No await between a place at once and the spawn: this task may be dropped at any await.
+        if let Ok(place) = place {
+            // From now on: in a storm many are accepted in a row, before the first of them is looked at.
+            let arriving = place.arriving();
+            tokio::spawn(connection(stream, address, self.clone(), place, arriving));
         }
     }
 }

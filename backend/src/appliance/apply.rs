@@ -156,7 +156,7 @@ impl<K: Kernel> Appliance<K> {
         // What was in force before; at a start, what was on trial or has ended with it.
         let was = step.from.or(step.stale);
         let ends = was.map(|was| Ends::between(was, step.to, capabilities)).unwrap_or_default();
-        let withdrawn = was.map(|was| Withdrawn::between(was, step.to, capabilities)).unwrap_or_default();
+        let mut withdrawn = was.map(|was| Withdrawn::between(was, step.to, capabilities)).unwrap_or_default();
         let fresh = places::fresh(step.from, step.to);
         let seated = fresh.iter().flat_map(|places| places::flows_of(step.to, places.vpn));
         let control = control_flows(step, capabilities);
@@ -171,16 +171,19 @@ impl<K: Kernel> Appliance<K> {
         if services == Services::Too {
             self.serve(step).await?;
         }
-        let withdrawn = self.withdrawn(&withdrawn, step.to, &after).await;
-        self.unlearn_clients(&withdrawn).await;
+        self.owners_for(&mut withdrawn, step.to, &after).await;
+        let denied = |flow: &Flow| withdrawn.ends(flow, step.to, &after.links);
+        let clients = after.flows.iter().filter(|flow| denied(flow)).map(|flow| flow.client).collect();
+        self.unlearn_clients(&clients).await;
         let lost = was.map(|was| ends.lost(&after.flows, was, &seen.links)).unwrap_or_default();
         self.refuse_anew(&lost).await;
         let lost: Vec<Flow> = lost.into_iter().map(|(flow, _)| flow).collect();
         let conversations = lost.iter().filter(|flow| flow.protocol != GRE).count();
         let helped = was.map(|was| ends.helped(&after.flows, was, &seen.links)).unwrap_or_default();
-        let (ended, mut must_redial): (Vec<Flow>, Vec<Flow>) = after.flows.into_iter().partition(|flow| {
-            withdrawn.contains(flow) || was.is_some_and(|was| ends.ends(flow, was, &seen.links))
-        });
+        let (ended, mut must_redial): (Vec<Flow>, Vec<Flow>) = after
+            .flows
+            .into_iter()
+            .partition(|flow| denied(flow) || was.is_some_and(|was| ends.ends(flow, was, &seen.links)));
         if !wanted.is_empty() || !ended.is_empty() {
             self.kernel.end(&[ended.as_slice(), &helped, &lost].concat()).await?;
         }

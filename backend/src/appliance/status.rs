@@ -266,6 +266,7 @@ impl<K: Kernel> Appliance<K> {
         notices.extend(clock.notice());
         notices.extend(weakened(&state.settings, &clock));
         notices.extend(state.unsaved.then(|| UNSAVED.to_owned()));
+        notices.extend(self.store.copy_is_old().then(|| COPY_IS_OLD.to_owned()));
         notices.extend(self.conflicts());
         let over_share = self.over_share();
         notices.extend(over_share.iter().take(3).map(OverShare::sentence));
@@ -347,10 +348,12 @@ impl<K: Kernel> Appliance<K> {
             looks += 1;
             if looks % ATTEMPTS_EVERY == 1 {
                 self.note_attempts(&state).await;
+                if self.store.copy_is_old() {
+                    self.store.keep_copy().await;
+                }
             }
             let rules = rules(&state, self.loaded(), &seen);
-            // `nft flush ruleset` begins many a hand-written firewall: whoever loads it means his own rules, and takes ours along.
-            if rules == Rules::Missing && state.settings.role == Role::Companion {
+            if rules == Rules::Missing {
                 self.stand_again(&mut state).await;
                 continue;
             }
@@ -375,10 +378,14 @@ impl<K: Kernel> Appliance<K> {
 }
 
 impl<K: Kernel> Appliance<K> {
-    /// Beside another firewall: somebody has removed our table, which is there again after this, with what is kept of what it had
-    /// learnt.
+    /// Somebody has removed our table: it is there again after this, with what is kept of what it had learnt. Nobody is asked, unlike for an
+    /// edit: `nft flush ruleset` begins many a hand-written firewall and is what Debian's nftables does when it is stopped. Whoever does
+    /// that does not mean a router that lets everything in. Who does has `postern stop`.
     async fn stand_again(&self, state: &mut State) {
-        if state.broken.is_some() || !self.start(state, None).await {
+        // In the middle of a deletion and what is loaded after it nobody should put a second copy of it.
+        tokio::time::sleep(SETTLES).await;
+        let still = self.kernel.observe(&[]).await.is_ok_and(|seen| !seen.table.present);
+        if !still || state.broken.is_some() || !self.start(state, None).await {
             return;
         }
         log::info("somebody else had removed Postern's table; it is loaded again");
@@ -389,6 +396,10 @@ impl<K: Kernel> Appliance<K> {
 /// It is over, whatever the history says.
 const UNSAVED: &str = "What was to end by itself (inspection off, the DMZ) has ended, but that could not be saved: the disk may \
     be full or read-only. It stays ended after a restart too, and saving is tried again every few seconds.";
+/// The store has it, and the next start takes it from there.
+const COPY_IS_OLD: &str = "What was saved last is in the store but not in the copy beside it: the disk may be full or read-only. Until the \
+    copy can be written (it is tried every minute), a box that loses its power begins its next start with the rules of before, and \
+    may have none for some seconds if it had no role then.";
 
 /// What the owner has opened for a while: it must not be forgotten.
 fn weakened(settings: &Settings, clock: &Clock) -> Vec<String> {
@@ -424,6 +435,9 @@ const ATTEMPTS_EVERY: u64 = 20;
 
 /// How often the kernel is looked at. The ruleset's generation number, links and sysctls: under a millisecond.
 const LOOK: Duration = Duration::from_secs(3);
+
+/// How long a table must be away to be away. nft deletes and loads within one transaction, scripts within milliseconds.
+const SETTLES: Duration = Duration::from_millis(200);
 
 /// How our table stands, against what is wanted and what was `loaded`.
 pub(super) fn rules(state: &State, loaded: Option<u64>, seen: &Observation) -> Rules {

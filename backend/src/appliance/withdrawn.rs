@@ -1,12 +1,12 @@
 //! What ends when a device may not use passthrough any more. The rules refuse what it sends from the swap on; what was open is
 //! deleted too, so that nothing is let in as its answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Appliance;
 use super::flows::{from_the_home, lan_link};
-use crate::kernel::{Element, Flow, Kernel, Observation};
+use crate::kernel::{Element, Flow, Kernel, Observation, SeenLink};
 use crate::log;
 use crate::ruleset::{self, Capabilities, FlowMatch};
 use crate::settings::names::Mac;
@@ -23,6 +23,8 @@ pub(super) struct Withdrawn {
     flows: Vec<FlowMatch>,
     /// Who may, from now on.
     allowed: Vec<Mac>,
+    /// Whose the addresses of the local network are: [`Appliance::owners_for`].
+    owners: BTreeMap<IpAddr, Mac>,
 }
 
 impl Withdrawn {
@@ -31,7 +33,8 @@ impl Withdrawn {
             Allowed::Only(allowed)
                 if from.role != Role::Unset && to.role != Role::Unset && ruleset::withdrawn(from, to) =>
             {
-                Self { flows: ruleset::passed_flows(to, capabilities), allowed: allowed.clone() }
+                let flows = ruleset::passed_flows(to, capabilities);
+                Self { flows, allowed: allowed.clone(), owners: BTreeMap::new() }
             }
             _ => Self::default(),
         }
@@ -43,27 +46,27 @@ impl Withdrawn {
     }
 
     /// Whether this flow is one of a device that may not. Whose it is nobody knows where the address has no neighbour: then it
-    /// ends as well, and a device that may begins it anew.
-    fn ends(&self, flow: &Flow, owners: &BTreeMap<IpAddr, Mac>) -> bool {
-        let may = || owners.get(&flow.client).is_some_and(|device| self.allowed.contains(device));
-        self.flows.iter().any(|one| one.covers(flow.protocol, flow.server_port)) && !may()
+    /// ends as well, and a device that may begins it anew. Asked of each flow by itself: the device that is denied chooses how many it
+    /// has, and whoever looked for each in a list of them would stand still for as long as it likes.
+    pub(super) fn ends(&self, flow: &Flow, settings: &Settings, links: &[SeenLink]) -> bool {
+        let may = || self.owners.get(&flow.client).is_some_and(|device| self.allowed.contains(device));
+        self.flows.iter().any(|one| one.covers(flow.protocol, flow.server_port))
+            && from_the_home(flow, settings, links)
+            && !may()
     }
 }
 
 impl<K: Kernel> Appliance<K> {
-    /// Of `seen`, what ends.
-    pub(super) async fn withdrawn(
+    /// Lets `withdrawn` know whose flows are whose.
+    pub(super) async fn owners_for(
         &self,
-        withdrawn: &Withdrawn,
+        withdrawn: &mut Withdrawn,
         settings: &Settings,
         seen: &Observation,
-    ) -> Vec<Flow> {
-        if withdrawn.flows.is_empty() {
-            return Vec::new();
+    ) {
+        if !withdrawn.flows.is_empty() {
+            withdrawn.owners = self.owners(settings, seen).await;
         }
-        let owners = self.owners(settings, seen).await;
-        let flows = seen.flows.iter().filter(|flow| from_the_home(flow, settings, &seen.links));
-        flows.filter(|flow| withdrawn.ends(flow, &owners)).cloned().collect()
     }
 
     /// Whose the addresses of the local network are, as the kernel speaks with them.
@@ -74,16 +77,14 @@ impl<K: Kernel> Appliance<K> {
         ours.filter_map(|one| Some((one.address, Mac::of(one.mac)?))).collect()
     }
 
-    /// The internet begins nothing with the clients of these flows any more. What cannot be forgotten times out.
-    pub(super) async fn unlearn_clients(&self, ended: &[Flow]) {
-        if ended.is_empty() {
+    /// The internet begins nothing with these clients any more. What cannot be forgotten times out.
+    pub(super) async fn unlearn_clients(&self, clients: &BTreeSet<IpAddr>) {
+        if clients.is_empty() {
             return;
         }
         let theirs = |element: &Element| {
-            ended.iter().any(|flow| match flow.client {
-                IpAddr::V4(client) => element.data == client.octets(),
-                IpAddr::V6(_) => false,
-            })
+            <[u8; 4]>::try_from(element.data.as_slice())
+                .is_ok_and(|client| clients.contains(&IpAddr::from(client)))
         };
         let forgotten = match self.kernel.elements_of(ZONE_HOST, usize::MAX).await {
             Ok(mut elements) => {

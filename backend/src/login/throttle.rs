@@ -19,13 +19,17 @@ const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 const SOURCES: usize = 1024;
 /// All sources beyond [`SOURCES`] count as this one: no host has it.
 const REST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// Of them at most so many are addresses that a host of the home gives itself over IPv6; those beyond count as [`LOCAL_REST`].
+const LOCAL: usize = 256;
+/// No host has it.
+const LOCAL_REST: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0));
 /// So many sources that typed the right password last have their own delay only. A web process that lies about the source has so
 /// many times 100 more tries a day.
 const KNOWN: usize = 16;
 /// Wrong passwords of all sources together that cost nothing.
 const SHARED: u32 = 30;
 /// After them sources that failed [`FREE`] times have one try between them in this time. So 250 addresses, a whole home, have 750
-/// free tries a day and 720 more.
+/// free tries a day and 720 more; with as many IPv6 addresses as count ([`LOCAL`]) 768 more.
 const EACH: Duration = Duration::from_secs(120);
 /// After them a source that has failed less often waits so long: somebody mistypes while others storm.
 const CROWD: Duration = Duration::from_secs(60);
@@ -70,15 +74,22 @@ impl Admitted {
     }
 }
 
-/// A host owns its whole IPv6 /64, so that is what is counted.
-pub(super) fn counted(source: IpAddr) -> IpAddr {
+/// What counts as one host. A host elsewhere owns its whole IPv6 /64; but all hosts of a home are in the same link-local one, and in
+/// the same unique local one (RFC 4193): counted together, one guest would keep the owner out.
+pub fn counted(source: IpAddr) -> IpAddr {
     match source {
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
             Some(v4) => IpAddr::V4(v4),
+            None if is_local(&source) => source,
             None => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
         },
         v4 => v4,
     }
+}
+
+/// An IPv6 address that only the home has: a host has as many of them as it likes.
+fn is_local(source: &IpAddr) -> bool {
+    matches!(source, IpAddr::V6(v6) if v6.is_unicast_link_local() || v6.is_unique_local())
 }
 
 /// 1, 2, 4, … 60 s up to the tenth wrong password, then twice as long each time up to [`LONGEST`].
@@ -104,8 +115,15 @@ impl Throttle {
     /// What a source counts as.
     fn counts_as(&self, source: IpAddr) -> IpAddr {
         let source = counted(source);
-        let has_place = self.sources.len() < SOURCES || self.sources.contains_key(&source);
-        if has_place || self.known.contains(&source) { source } else { REST }
+        if self.sources.contains_key(&source) || self.known.contains(&source) {
+            return source;
+        }
+        // Else one guest with a thousand of them would leave no place for those that have one address.
+        let local = || self.sources.keys().filter(|source| is_local(source)).count();
+        if is_local(&source) && local() >= LOCAL {
+            return LOCAL_REST;
+        }
+        if self.sources.len() < SOURCES { source } else { REST }
     }
 
     fn wait(&self, source: IpAddr, now: Instant) -> Result<(), Duration> {
@@ -251,6 +269,38 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_with_ten_thousand_local_ipv6_addresses_keeps_no_other_host_of_the_home_waiting() {
+        let local = |subnet: u16, n: u16| IpAddr::from([subnet, 0, 0, 0, 0, 0, 0, n]);
+        for subnet in [0xfe80, 0xfd12] {
+            let (mut throttle, start) = (Throttle::default(), Instant::now());
+            let owner = local(subnet, 1);
+            let tried = throttle.admit(owner, start).unwrap();
+            throttle.succeeded(tried);
+            for n in 2..10_000 {
+                let _ = throttle.failed(local(subnet, n), start);
+            }
+            assert!(throttle.wait(local(subnet, 3), start).is_err() && throttle.sources.len() < SOURCES / 2);
+            for other in [owner, host(7), IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 7])] {
+                assert_eq!(throttle.wait(other, start), Ok(()), "{other}");
+            }
+        }
+        let (mut throttle, start) = (Throttle::default(), Instant::now());
+        (0..12).for_each(|_| {
+            let _ = throttle.failed(local(0xfe80, 9), start);
+        });
+        assert_eq!(
+            throttle.wait(local(0xfe80, 1), start),
+            Ok(()),
+            "one who was never here, beside one who guesses"
+        );
+        let far = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]);
+        (0..12).for_each(|_| {
+            let _ = throttle.failed(far(9), start);
+        });
+        assert!(throttle.wait(far(1), start).is_err(), "a host elsewhere has its whole /64");
+    }
+
+    #[test]
     fn where_the_password_was_typed_before_an_owner_who_mistypes_is_not_kept_out_by_those_who_poll() {
         let (mut throttle, start) = (Throttle::default(), Instant::now());
         let owner = IpAddr::from([192, 168, 2, 1]);
@@ -301,9 +351,9 @@ mod tests {
     fn a_host_cannot_dodge_with_the_addresses_of_its_prefix() {
         let (mut throttle, start) = (Throttle::default(), Instant::now());
         for n in 0..8u16 {
-            let _ = throttle.failed(IpAddr::from([0xfd00, 0, 0, 1, 0, 0, 0, n]), start);
+            let _ = throttle.failed(IpAddr::from([0x2001, 0, 0, 1, 0, 0, 0, n]), start);
         }
-        assert!(throttle.wait(IpAddr::from([0xfd00, 0, 0, 1, 9, 9, 9, 9]), start).is_err());
+        assert!(throttle.wait(IpAddr::from([0x2001, 0, 0, 1, 9, 9, 9, 9]), start).is_err());
         assert!(throttle.sources.len() == 1);
     }
 

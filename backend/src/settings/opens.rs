@@ -1,14 +1,16 @@
 //! Whether a change lets somebody in from the internet who was not let in before.
 
+use std::net::Ipv4Addr;
+
 use super::firewall::Ipv6Ipsec;
-use super::names::{DmzHost, Spi};
+use super::names::{DmzHost, Mac, Spi};
 use super::{Role, Settings};
 
 impl Settings {
     /// Whether these settings open more to the internet than `before` did: a port forward, a device that gets everything, or
     /// inspection off, or either of these for longer; a firewall that is given up, or whose sides become others; IPsec over IPv6 that
     /// may come in unasked (RFC 6092) and might not before. It may in the factory state, so that taking the role of a router opens
-    /// nothing.
+    /// nothing. And an address that something is led to, reserved for another device: it is led there then.
     pub fn opens(&self, before: &Self) -> bool {
         let known = |forward: &&super::Forward| {
             before
@@ -27,7 +29,19 @@ impl Settings {
             (Spi::OffUntil(end), Spi::OffUntil(ended)) => end > ended,
             (Spi::OffUntil(_), Spi::On) => true,
         };
-        forward || dmz || inspection || self.gives_up(before)
+        let moved = |to: Ipv4Addr| self.holder(to).is_some_and(|now| before.holder(to) != Some(now));
+        let led = self.forwards.iter().filter(|forward| forward.enabled).map(|forward| forward.to.address);
+        let host = match self.firewall.dmz {
+            DmzHost::Until(host, _) => Some(host),
+            DmzHost::None => None,
+        };
+        let elsewhere = led.chain(host).any(moved);
+        forward || dmz || inspection || elsewhere || self.gives_up(before)
+    }
+
+    /// For whom an address is reserved.
+    fn holder(&self, address: Ipv4Addr) -> Option<Mac> {
+        self.devices.iter().find(|device| device.address == Some(address)).map(|device| device.mac)
     }
 
     /// What only a router can open: before that there is no firewall of ours, or another one decides.
@@ -48,7 +62,7 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Settings, keys};
+    use super::super::{Device, Settings, keys};
 
     /// Keys and values.
     type Pairs<'a> = &'a [(&'a str, &'a str)];
@@ -91,6 +105,23 @@ mod tests {
             assert_eq!(settings(after).opens(&settings(before)), wanted, "{before:?} to {after:?}");
         }
         assert!(settings(&[SPI]).opens(&settings(&[])) && !settings(&[]).opens(&settings(&[SPI, DMZ, WEB])));
+        let held = |led: (&str, &str), devices: &[(&str, &str)]| {
+            let device = |(mac, address): &(&str, &str)| Device {
+                mac: mac.parse().unwrap(),
+                name: "box".parse().unwrap(),
+                address: Some(address.parse().unwrap()),
+            };
+            Settings { devices: devices.iter().map(device).collect(), ..settings(&[led]) }
+        };
+        let mine = ("02:00:00:00:00:01", "192.168.1.20");
+        let (other, beside) = (("02:00:00:00:00:02", "192.168.1.20"), ("02:00:00:00:00:02", "192.168.1.21"));
+        for led in [WEB, DMZ] {
+            assert!(held(led, &[other]).opens(&held(led, &[mine])), "{led:?} to another device");
+            assert!(held(led, &[other]).opens(&held(led, &[])), "{led:?}, which nobody held");
+            assert!(!held(led, &[]).opens(&held(led, &[mine])));
+            assert!(!held(led, &[mine, beside]).opens(&held(led, &[mine])));
+        }
+        assert!(!held(OFF, &[other]).opens(&held(OFF, &[mine])));
         let harmless = [("passthrough.pptp.enabled", "true"), ("access.port", "8080"), ("role", "companion")];
         assert!(!settings(&harmless).opens(&settings(&[])));
     }

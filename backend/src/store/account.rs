@@ -45,6 +45,12 @@ impl Store {
         self.keep_copy().await;
         Ok(())
     }
+
+    /// As a bit that has flipped on the disk.
+    #[cfg(test)]
+    pub(crate) async fn damage_the_password(&self) {
+        sqlx::query("UPDATE account SET sum = sum + 1").execute(&self.pool).await.unwrap();
+    }
 }
 
 #[cfg(test)]

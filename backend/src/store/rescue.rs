@@ -4,6 +4,7 @@
 //! The copy is written anew whenever a revision is kept: a text file of a few kB, which no damage of the database reaches.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -317,17 +318,28 @@ impl Store {
         self.mark(id, RevisionState::Confirmed).await
     }
 
-    /// Writes the copy anew, if it is another. What fails is told in the log: the store itself has it.
-    pub(super) async fn keep_copy(&self) {
+    /// Writes the copy anew, if it is another. What fails is told: the store itself has it, but what closes the box at the next boot
+    /// looks at the copy alone ([`kept`]).
+    pub async fn keep_copy(&self) {
         let Some(dir) = self.dir.clone() else { return };
+        let _alone = self.copying.lock().await;
+        let before = dir.clone();
         let copy = async {
             let kept = self.newest_confirmed().await?;
             let (revision, settings) = kept.map(|kept| (kept.id, kept.settings)).unwrap_or_default();
-            Ok::<_, Error>(Copy { revision, settings, password: self.password().await? })
+            let password = match self.password().await {
+                // The only one there is may be in the copy.
+                Err(Error::Damaged(_)) => read(&before).and_then(|copy| copy.password),
+                password => password?,
+            };
+            Ok::<_, Error>(Copy { revision, settings, password })
         };
         let copy = match copy.await {
             Ok(copy) => copy,
-            Err(error) => return drop(log::incident(&error)),
+            Err(error) => {
+                self.copy_is_old.store(true, Relaxed);
+                return drop(log::incident(&error));
+            }
         };
         // A new box has nothing to lose, and a copy of nothing would be no help.
         if copy == Copy::default() {
@@ -340,13 +352,22 @@ impl Store {
             }
             tell_beside(&dir, copy.settings.role == Role::Companion)
         });
-        match written.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                log::warning(&format!("the copy of the settings could not be written: {error}"))
-            }
-            Err(error) => log::warning(&format!("the copy of the settings could not be written: {error}")),
+        let failed = match written.await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        // Once, and not at each try.
+        if !self.copy_is_old.swap(failed.is_some(), Relaxed)
+            && let Some(error) = failed
+        {
+            log::warning(&format!("the copy of the settings could not be written: {error}"));
         }
+    }
+
+    /// The copy beside the store could not be written and is of before: [`Self::keep_copy`] tries again.
+    pub fn copy_is_old(&self) -> bool {
+        self.copy_is_old.load(Relaxed)
     }
 }
 

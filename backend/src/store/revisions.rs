@@ -10,6 +10,9 @@ use super::{Error, Store, as_written, sum, wall_clock};
 
 /// So many revisions are kept; older ones go when a new one is saved.
 const KEPT: i64 = 200;
+/// And so many characters of documents: with hundreds of forwards one has a quarter of a megabyte, and 200 of those would fill the flash
+/// of a small router, where nothing can be saved any more.
+const HELD: i64 = 2 << 20;
 
 /// One saved document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -272,6 +275,16 @@ async fn set_state(connection: &mut SqliteConnection, id: i64, state: RevisionSt
 
 async fn insert(connection: &mut SqliteConnection, new: NewRevision<'_>) -> Result<i64, Error> {
     let settings = json(0, new.settings)?;
+    // Before the new one: it may be their room that it needs.
+    sqlx::query(
+        "DELETE FROM revision WHERE id <> ?2 AND id <> (SELECT coalesce(max(id), 0) FROM revision WHERE state = 'confirmed') \
+         AND id IN (SELECT id FROM (SELECT id, sum(length(settings) + coalesce(length(before), 0)) OVER (ORDER BY id DESC) AS held \
+         FROM revision) WHERE held > ?1)",
+    )
+    .bind(HELD - settings.len() as i64)
+    .bind(new.base)
+    .execute(&mut *connection)
+    .await?;
     let id = sqlx::query(
         "INSERT INTO revision (at, who, via, comment, state, base, settings, before, sum) \
          VALUES (?1, ?2, ?3, ?4, 'saved', ?5, ?6, ?7, ?8)",
@@ -382,5 +395,30 @@ mod tests {
         let one = &history[0].differs;
         assert_eq!(one.len(), 1);
         assert_eq!((one[0].key.as_str(), one[0].after.as_str()), ("passthrough.pptp.enabled", "false"));
+    }
+
+    #[tokio::test]
+    async fn large_documents_push_older_ones_out_and_never_the_one_that_is_kept_or_the_one_it_was_made_from()
+    {
+        let store = Store::in_memory().await.unwrap();
+        let mut settings = Settings::default();
+        for n in 0..900 {
+            let forward = format!("udp {} to 192.168.1.20", 10_000 + n);
+            keys::set(&mut settings, &format!("forwards.of-a-long-name-{n}"), &forward).unwrap();
+        }
+        let size = serde_json::to_string(&settings).unwrap().len() as i64;
+        let kept = store.save(new(&settings, 0)).await.unwrap();
+        store.mark(kept, RevisionState::Confirmed).await.unwrap();
+        for _ in 0..60 {
+            let taken_back = store.save(new(&settings, kept)).await.unwrap();
+            store.mark(taken_back, RevisionState::Reverted).await.unwrap();
+        }
+        let (held, most): (i64, i64) = sqlx::query_as("SELECT sum(length(settings)), count(*) FROM revision")
+            .fetch_one(&store.pool)
+            .await
+            .unwrap();
+        assert!(size * 61 > HELD && held <= HELD + size && most > 2, "{held} of {most} documents of {size}");
+        assert_eq!(store.newest_confirmed().await.unwrap().unwrap().id, kept);
+        assert_eq!(store.before(kept + 60).await.unwrap(), Some(settings), "it can be undone");
     }
 }

@@ -98,10 +98,10 @@ impl Call {
         }
     }
 
-    /// One ping through the call.
+    /// Whether a ping comes back through the call; what is lost is sent again for three seconds.
     #[must_use]
     pub fn ping(&self, inner: Ipv4Addr) -> bool {
-        self.host.run(&["ping", "-c", "1", "-W", "2", &inner.to_string()]).ok()
+        self.host.run(&["ping", "-c", "1", "-w", "3", &inner.to_string()]).ok()
     }
 
     /// Pings through the call 20 times a second; the lines begin with the time of each answer.

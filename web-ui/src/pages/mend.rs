@@ -18,7 +18,7 @@ pub fn why(status: &Status) -> Option<&'static str> {
              your settings.",
         ),
         Rules::Missing => Some(
-            "Postern\u{2019}s rules are gone from the kernel. Until they are loaded again, Postern protects nothing.",
+            "Postern\u{2019}s rules are gone from the kernel. Postern loads them again within a few seconds; until then it protects nothing.",
         ),
         Rules::Deny => Some(
             "Only the safe rules are loaded: nothing is forwarded, and the local network still reaches this page.",

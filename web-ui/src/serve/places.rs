@@ -1,11 +1,12 @@
 //! Who holds a connection. A laptop in the home that opens all there are must not keep the owner out.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use postern::login::counted;
 use tokio::sync::Notify;
 
 use super::Limits;
@@ -58,17 +59,6 @@ pub(super) struct Working(Arc<AtomicUsize>);
 pub(super) struct Arriving {
     _working: Working,
     arriving: Arc<AtomicBool>,
-}
-
-/// A host has a whole IPv6 /64 to itself, so that is what is counted.
-fn counted(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => IpAddr::V4(v4),
-            None => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        },
-        v4 => v4,
-    }
 }
 
 impl Places {
@@ -246,9 +236,17 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_given_back_and_a_prefix_counts_as_one_host() {
+    fn a_place_is_given_back_and_a_prefix_counts_as_one_host_but_not_that_of_the_home_itself() {
         let places = Places::default();
-        let host = |n: u16| IpAddr::from([0xfd00, 0, 0, 1, 0, 0, 0, n]);
+        for prefix in [0xfd00, 0xfe80] {
+            let host = |n: u16| IpAddr::from([prefix, 0, 0, 0, 0, 0, 0, n]);
+            let _guest: Vec<Place> =
+                (0..4).map(|_| Place::take(&places, &LIMITS, host(1)).ok().unwrap()).collect();
+            assert!(Place::take(&places, &LIMITS, host(1)).is_err());
+            assert!(Place::take(&places, &LIMITS, host(2)).is_ok(), "another host of the home");
+        }
+        let places = Places::default();
+        let host = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, n]);
         let held: Vec<Place> = (0..4).map(|n| Place::take(&places, &LIMITS, host(n)).ok().unwrap()).collect();
         assert!(Place::take(&places, &LIMITS, host(9)).is_err());
         drop(held);

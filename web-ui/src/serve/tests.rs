@@ -153,6 +153,21 @@ async fn new_listeners_replace_the_old_and_connections_live_on() {
 }
 
 #[tokio::test]
+async fn who_waits_at_an_old_listener_is_served_after_it_was_replaced() {
+    let server = server(Limits::default()).await;
+    // Nothing else runs until the next await: they are in the kernel's queue when the new listener comes.
+    let mut waiting: Vec<Client> = (0..8).map(|_| connect(server.address)).collect();
+    hand_over(&server.listeners).await;
+    spawn_blocking(move || {
+        for client in &mut waiting {
+            assert!(ask(client).ends_with("hello"));
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
 async fn what_hyper_answers_by_itself_has_no_content_that_our_headers_would_guard() {
     let server = server(Limits::default()).await;
     spawn_blocking(move || {

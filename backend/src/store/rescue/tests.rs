@@ -139,3 +139,44 @@ async fn what_is_kept_after_a_loss_ends_it() {
     let (kept, condition) = start(&folder).await;
     assert_eq!((kept.unwrap().role, condition.lost), (Role::Companion, false));
 }
+
+#[tokio::test]
+async fn a_damaged_password_is_kept_in_the_copy_and_a_copy_that_cannot_be_written_is_told_until_it_can() {
+    let folder = Folder::new("password");
+    damaged(&folder, &[Role::Router], NOTHING, false).await;
+    let store = Store::rescue(&folder.0).await.unwrap();
+    assert!(store.claim("a hash").await.unwrap() && !store.copy_is_old());
+    store.damage_the_password().await;
+    let before = Before { boot: String::new(), network: Network::default() };
+    let mut settings = of(Role::Router);
+    let mut kept = 1;
+    let mut keep = async |store: &Store, name: &str| {
+        set(&mut settings, "system.name", name).unwrap();
+        let new = NewRevision {
+            settings: &settings,
+            base: kept,
+            before: &before,
+            who: "root",
+            via: "",
+            comment: "",
+        };
+        kept = store.save(new).await.unwrap();
+        store.mark(kept, RevisionState::Confirmed).await.unwrap();
+    };
+    keep(&store, "later").await;
+    let copy = read(&folder.0).unwrap();
+    assert_eq!(
+        (copy.password.as_deref(), copy.settings.system.name.to_string().as_str()),
+        (Some("a hash"), "later")
+    );
+    // What it is written as first cannot be made.
+    let new = folder.0.join(COPY).with_extension("new");
+    std::fs::create_dir(&new).unwrap();
+    keep(&store, "last").await;
+    assert!(store.copy_is_old(), "the store has it and the copy has not");
+    std::fs::remove_dir(&new).unwrap();
+    store.keep_copy().await;
+    assert!(!store.copy_is_old());
+    assert_eq!(read(&folder.0).unwrap().settings.system.name.to_string(), "last");
+    store.close().await;
+}
