@@ -18,7 +18,7 @@ use crate::door::client::Door;
 use crate::door::messages::{
     Call, Filter, JournalFilter, MAX_IMPORT, Password, RESET_WORD, Request, Response, Tool,
 };
-use crate::door::{ADMIN, DIRECTORY};
+use crate::door::{ADMIN, DIRECTORY, DIRECTORY_OF_OPENWRT};
 use crate::settings::keys::UNSET;
 use lexopt::prelude::*;
 
@@ -77,7 +77,7 @@ postern: administration and firewall of a home router
   postern hand [--state DIR]         do one thing for the daemon, as a service of its own that a socket starts
 
   --json       with a verb that reads: JSON instead of words
-  --door DIR   where the daemon's sockets are (default $POSTERN_DOOR, then /run/postern)
+  --door DIR   where the daemon's sockets are (default $POSTERN_DOOR, then /run/postern, /var/run/postern)
 
 Exit status: 0 done, 1 refused (the reason is on standard error), 2 wrong usage.";
 
@@ -241,9 +241,15 @@ fn amount(option: &str, value: OsString) -> Result<u32, Usage> {
         .map_err(|_| Usage::Wrong(format!("{option} needs a number from 0 to {}, not “{said}”", u32::MAX)))
 }
 
+/// Where the package has its door: on OpenWrt, which has no `/run`, beneath `/var/run`.
+fn usual_door() -> PathBuf {
+    let has_one = |folder: &&str| Path::new(folder).join(ADMIN).exists();
+    [DIRECTORY, DIRECTORY_OF_OPENWRT].into_iter().find(has_one).unwrap_or(DIRECTORY).into()
+}
+
 fn command(typed: Typed) -> Result<Command, Usage> {
     let from_environment = || std::env::var_os("POSTERN_DOOR").filter(|v| !v.is_empty()).map(PathBuf::from);
-    let door = typed.door.clone().or_else(from_environment).unwrap_or_else(|| DIRECTORY.into());
+    let door = typed.door.clone().or_else(from_environment).unwrap_or_else(usual_door);
     let verb = typed.verb.as_deref().ok_or_else(|| Usage::Wrong("name a verb".to_owned()))?;
     if verb == "daemon" {
         none_left(&typed.words)?;

@@ -22,3 +22,5 @@ pub const WEB: &str = "web.sock";
 pub const ADMIN: &str = "admin.sock";
 /// The packaged door directory.
 pub const DIRECTORY: &str = "/run/postern";
+/// The same of the package for OpenWrt.
+pub const DIRECTORY_OF_OPENWRT: &str = "/var/run/postern";

@@ -59,7 +59,7 @@ pub fn run(mut words: lexopt::Parser) -> Result<(), lexopt::Error> {
     println!(
         "  laptop2 keeps an IPsec NAT-T tunnel to server1, the phone plain ESP to server2, and laptop2 L2TP to server2."
     );
-    println!("  Ctrl-C ends everything and leaves nothing behind.\n");
+    println!("  Ctrl-C ends everything that runs here.\n");
     let _tunnels = [
         lab.host("laptop2").flow_at(Kind::Udp(4500), address("server1"), 5),
         lab.host("phone").flow_at(Kind::Ip(50), address("server2"), 5),

@@ -177,3 +177,61 @@ fn a_backup_is_chosen_as_a_file_and_what_is_on_trial_shows_how_long() {
     let less = wait::until(wait::SOON, || wide().filter(|now| *now < first));
     assert!(less.is_some(), "it stays {first} wide");
 }
+
+/// What a fresh box asks, as its owner sees it: the guides have these pictures.
+#[test]
+fn the_pages_of_the_first_minutes_say_what_was_found_and_fit_a_phone() {
+    let lab = Lab::new();
+    let router = lab.router();
+    router.ok(&["ip", "addr", "add", "192.168.1.1/24", "dev", "lan0"]);
+    router.ok(&["ip", "link", "set", "wan0", "down"]);
+    let _provider =
+        lab.dhcp_provider("198.51.100.50", "198.51.100.60", &["--dhcp-option=option:router,198.51.100.1"]);
+    let mut postern = lab.postern();
+    postern.claim();
+    postern.start_web(&lab);
+    let browser = Browser::start(&lab.host("laptop1"));
+    browser.open("http://192.168.1.1/login");
+    login(&browser);
+    let shots = std::env::var_os("POSTERN_SHOTS").map(PathBuf::from);
+    let fits = |name: &str| {
+        for width in [390, 1280] {
+            browser.look(width, false);
+            assert!(!browser.scrolls_sideways(), "{name} scrolls sideways at {width}");
+        }
+        if let Some(folder) = &shots {
+            std::fs::create_dir_all(folder).expect("the folder for pictures can be made");
+            browser.picture(folder, name);
+        }
+    };
+    browser.open("http://192.168.1.1/network/ports");
+    browser.click("form[action='/network/ports/look'] button");
+    browser.wait_for("[data-port=wan0][data-choice=internet]");
+    browser.wait_for("[data-port=lan0][data-choice=local]");
+    fits("ports");
+    // What OpenWrt's init script hands over, and its firewall.
+    for (name, text) in [
+        (
+            "network",
+            "config interface 'lan'\n\toption device 'lan0'\n\toption proto 'static'\n\toption ipaddr '192.168.1.1'\n\toption netmask '255.255.255.0'\n\n\
+            config interface 'wan'\n\toption device 'wan0'\n\toption proto 'dhcp'\n",
+        ),
+        (
+            "firewall",
+            "config zone\n\toption name 'lan'\n\tlist network 'lan'\n\toption input 'ACCEPT'\n\n\
+            config zone\n\toption name 'wan'\n\tlist network 'wan'\n\toption input 'REJECT'\n\toption masq '1'\n\n\
+            config forwarding\n\toption src 'lan'\n\toption dest 'wan'\n",
+        ),
+    ] {
+        let there = format!("/run/postern/door-uci/{name}");
+        lab.outer().ok_with(&["sh", "-euc", "mkdir -p ${0%/*}; cat >$0; chmod 644 $0", &there], text);
+    }
+    let theirs = "table inet fw4 { chain forward { type filter hook forward priority filter; policy drop; ct state established accept; }\n}";
+    router.ok_with(&["nft", "-f", "-"], theirs);
+    router.ok(&["ip", "link", "set", "wan0", "up"]);
+    browser.open("http://192.168.1.1/network/role");
+    browser.wait_for("main");
+    let said = browser.text("main");
+    assert!(said.contains("fw4") && browser.shows("[data-proposal]"), "{said}");
+    fits("role");
+}

@@ -124,8 +124,57 @@ fn its_scripts_do_their_work_under_busybox_and_twice_is_once() {
     ] {
         run(Command::new("busybox").args(["ash", "-n"]).arg(source("openwrt/files").join(script)));
     }
+    let makefile = std::fs::read_to_string(source("openwrt/Makefile")).unwrap();
+    assert!(makefile.contains(&format!("PKG_VERSION:={}\n", env!("CARGO_PKG_VERSION"))), "{makefile}");
     let prerm = source("openwrt/control/prerm");
     ash(&format!("IPKG_INSTROOT=$ROOT; export IPKG_INSTROOT; busybox ash {}", prerm.display()), &folder.0);
+}
+
+/// The hand-built package's prerm is told `upgrade`. The SDK's reads ours without that word, and has opkg's variable.
+#[test]
+fn only_a_removal_stops_it_and_ends_what_outlives_the_daemon() {
+    let folder = Folder::new("removed");
+    let prerm = std::fs::read_to_string(source("openwrt/control/prerm")).unwrap();
+    let root = folder.0.display().to_string();
+    let here =
+        prerm.replace("/etc/init.d/", &format!("{root}/init.d/")).replace("/proc/", &format!("{root}/proc/"));
+    folder.write("prerm", &here);
+    for name in ["postern", "postern-deny"] {
+        folder.write(&format!("init.d/{name}"), "#!/bin/sh\necho \"called ${0##*/} $1\"\n");
+        run(Command::new("chmod").arg("755").arg(folder.path(&format!("init.d/{name}"))));
+    }
+    for (pid, uid, comm) in
+        [(41, 391, "dnsmasq"), (42, 391, "postern"), (43, 0, "dnsmasq"), (44, 391, "udhcpc")]
+    {
+        folder.write(
+            &format!("proc/{pid}/status"),
+            &format!("Name:\t{comm}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n"),
+        );
+        folder.write(&format!("proc/{pid}/comm"), &format!("{comm}\n"));
+    }
+    let says = |set: &str, word: &str| {
+        let source = format!(
+            "( {set} set -- {word}; id() {{ echo 391; }}; kill() {{ echo killed $*; }}; . $ROOT/prerm )"
+        );
+        ash(&source, &folder.0)
+    };
+    for (set, word) in
+        [("", "upgrade 0.1.0-1"), ("PKG_UPGRADE=1;", "$ROOT/prerm upgrade"), ("PKG_UPGRADE=1;", "")]
+    {
+        assert_eq!(says(set, word), "", "{set} {word}: an upgrade");
+    }
+    for (set, word) in [("", "remove"), ("PKG_UPGRADE=0;", "$ROOT/prerm"), ("", "")] {
+        let said = says(set, word);
+        let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with("postern: removed")).collect();
+        let all = [
+            "called postern stop",
+            "called postern disable",
+            "called postern-deny disable",
+            "killed 41",
+            "killed 44",
+        ];
+        assert_eq!(lines, all, "{set} {word}: a removal");
+    }
 }
 
 /// What the init script tells procd, a line for each word of procd's own. `ujail` is the program that it looks for.

@@ -257,6 +257,70 @@ fn a_removal_closes_the_router_and_a_purge_leaves_no_file() {
     assert_eq!(new, Vec::<String>::new(), "files are left");
 }
 
+impl Box {
+    /// Beside whatever else this box has for a firewall: nothing, here.
+    fn companion(package: &Path) -> Self {
+        let all = Self::new(package);
+        assert!(all.works("page"), "before a role is chosen: {}", all.health());
+        all.debian.host().ok_with(&["postern", "claim", "--password-stdin"], PASSWORD);
+        let sides =
+            ["internet.device=wan0", "local_network.devices=lan0", "local_network.address=192.168.1.1/24"];
+        all.debian.ok(&[&["postern", "set", "role=companion"], &sides[..]].concat());
+        all.debian.ok(&["postern", "confirm"]);
+        all.wait_for("its table is there", || {
+            all.debian.host().run(&["nft", "list", "table", "inet", "postern"]).ok()
+        });
+        all
+    }
+
+    fn health(&self) -> String {
+        self.debian.host().run(&["/usr/libexec/postern/health"]).out
+    }
+
+    /// What an upgrade compares.
+    fn works(&self, word: &str) -> bool {
+        self.health().lines().any(|line| line == word)
+    }
+}
+
+#[test]
+fn a_companion_that_is_removed_leaves_forwarding_and_no_table_even_if_its_daemon_does_not_run() {
+    let all = Box::companion(&package(&built(), "0.1.0"));
+    let debian = &all.debian;
+    all.wait_for("the page is found where it is", || all.works("page"));
+    debian.ok(&["systemctl", "stop", "postern-web.service"]);
+    assert!(!all.works("page"), "and missed: {}", all.health());
+    debian.ok(&["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
+    debian.ok(&["systemctl", "stop", "postern.service"]);
+    debian.ok(&["nft", "list", "table", "inet", "postern"]);
+    debian.ok(&["dpkg", "--remove", "postern"]);
+    assert!(!debian.host().run(&["nft", "list", "table", "inet", "postern"]).ok(), "its table is left");
+    assert_eq!(
+        debian.ok(&["cat", "/proc/sys/net/ipv4/ip_forward"]).trim(),
+        "1",
+        "that is the other firewall's affair"
+    );
+}
+
+#[test]
+fn what_an_upgrade_of_long_ago_kept_is_not_gone_back_to_after_a_removal() {
+    let (old, new) = (package(&built(), "0.1.0"), package(&built(), "0.1.1"));
+    let router = Box::router(&old);
+    router.becomes(&new, "0.1.1");
+    let debian = &router.debian;
+    debian.ok(&["postern", "set", "passthrough.l2tp.enabled=false"]);
+    debian.ok(&["dpkg", "--remove", "postern"]);
+    let deaf = broken(&old, "0.2.0", "postern-web", "#!/bin/sh\nexec sleep 1000000\n");
+    let (done, said) = debian.install(&deaf);
+    assert!(done && !said.contains("version of before"), "{said}");
+    router.wait_for("the door opens", || debian.host().run(&["postern", "status"]).ok());
+    assert_eq!(
+        debian.ok(&["postern", "get", "passthrough.l2tp.enabled"]).trim(),
+        "false",
+        "what was set since is kept"
+    );
+}
+
 #[test]
 fn a_router_that_boots_is_closed_before_its_daemon_runs_and_hands_back_when_its_owner_said_so() {
     let mut router = Box::router(&package(&built(), "0.1.0"));

@@ -1,6 +1,7 @@
 //! What is true now, read back from the kernel and said in words.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -80,6 +81,9 @@ pub struct Status {
     /// Devices that hold too much of the connection table; each is among the notices too.
     #[serde(default)]
     pub over_share: Vec<OverShare>,
+    /// Where the admin page is: the daemon's own sockets, which the pages are served at.
+    #[serde(default)]
+    pub pages: Vec<SocketAddr>,
     /// Where the admin page is instead of the port it should have, in words; those are among the notices too.
     #[serde(default)]
     pub page_elsewhere: Vec<String>,
@@ -273,6 +277,7 @@ impl<K: Kernel> Appliance<K> {
         Status {
             fingerprint: None,
             over_share,
+            pages: Vec::new(),
             page_elsewhere: Vec::new(),
             revision: state.revision,
             role: state.settings.role,

@@ -308,7 +308,9 @@ impl<K: Kernel> Server<K> {
                 let mut status = self.appliance.status().await;
                 status.fingerprint = self.certificate().await.map(|it| it.fingerprint());
                 status.notices.extend(self.logins.notices());
-                status.page_elsewhere = self.listeners.lock().await.notices();
+                let listeners = self.listeners.lock().await;
+                (status.pages, status.page_elsewhere) = (listeners.each().0, listeners.notices());
+                drop(listeners);
                 status.notices.extend(status.page_elsewhere.iter().cloned());
                 Ok(Response::Status(Box::new(status)))
             }

@@ -462,6 +462,7 @@ impl State {
             throughput: self.sessions.first().map(|one| one.samples.clone()).unwrap_or_default(),
             attempts: self.attempts.clone(),
             defeats: self.defeats.clone(),
+            pages: Vec::new(),
             page_elsewhere: self.page_elsewhere.clone(),
             over_share: self.over_share.clone(),
             notices: self.notices.clone(),
