@@ -1,12 +1,15 @@
 //! Everything that can go wrong, as a page: what happened, what is true now, what to do.
 
-use axum::extract::Request;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, REFRESH, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use postern::door::messages::{Refusal, RefusalKind};
 use postern::log;
+use tokio::sync::Semaphore;
 
 use crate::daemon::Silence;
 use crate::view::{self, Bare};
@@ -195,11 +198,58 @@ fn refused(refusal: &Refusal) -> Response {
     response
 }
 
+/// Requests that are answered at once, those included whose browser has hung up: four times the connections that there may be. A daemon that is
+/// slow to answer must not let whoever asks and hangs up, again and again, fill the memory.
+const AT_ONCE: usize = 512;
+
+/// How many more may be answered.
+#[derive(Debug, Clone)]
+pub struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+}
+
 /// Runs the request in a task of its own. A panic there becomes a page, and a browser that hangs up does not cut a
 /// change in half.
-pub async fn rescue(request: Request, next: Next) -> Response {
-    match tokio::spawn(next.run(request)).await {
+pub async fn rescue(State(Room(room)): State<Room>, request: Request, next: Next) -> Response {
+    let Ok(place) = room.try_acquire_owned() else { return Problem::Silent.into_response() };
+    let answer = async move {
+        let answer = next.run(request).await;
+        drop(place);
+        answer
+    };
+    match tokio::spawn(answer).await {
         Ok(response) => response,
         Err(ended) => Problem::Bug(format!("a page ended early: {ended}")).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_asks_and_hangs_up_again_and_again_is_not_answered_without_end() {
+        let app = Router::new()
+            .route("/", get(async || std::future::pending::<()>().await))
+            .route("/quick", get(async || "here"))
+            .layer(from_fn_with_state(Room::default(), rescue));
+        let ask = |path: &str| app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap());
+        assert_eq!(ask("/quick").await.unwrap().status(), StatusCode::OK);
+        for _ in 0..AT_ONCE {
+            let hung_up = tokio::time::timeout(std::time::Duration::ZERO, ask("/")).await;
+            assert!(hung_up.is_err(), "nobody answers it");
+        }
+        assert_eq!(ask("/").await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ask("/quick").await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

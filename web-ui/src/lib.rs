@@ -223,7 +223,7 @@ fn guarded(routes: Vec<Route>, app: App) -> Router {
         .layer(logins)
         .layer(from_fn(guard::cookies))
         .layer(from_fn_with_state(app.clone(), guard::gate))
-        .layer(from_fn(error::rescue))
+        .layer(from_fn_with_state(error::Room::default(), error::rescue))
         .layer(from_fn(guard::headers))
         .with_state(app)
 }
