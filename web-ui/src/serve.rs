@@ -5,6 +5,7 @@ mod places;
 mod tls;
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -70,6 +71,8 @@ const HEAD: usize = 16 * 1024;
 const ARRIVING: Duration = Duration::from_millis(250);
 /// And so long in the middle of shaking hands (TLS).
 const SHAKING: Duration = Duration::from_millis(500);
+/// As many wait for a listener at once (`listen(2)`, backend/src/kernel/hand/socket.rs: 128, and the kernel takes one more).
+const QUEUE: usize = 129;
 /// Pause before a place is looked for again.
 const ROOM: Duration = Duration::from_millis(5);
 /// An answer that is on its way at the end may take so long.
@@ -163,11 +166,19 @@ async fn accept(listener: TcpListener, host: Host, mut replaced: watch::Receiver
         }
     }
     let Ok(listener) = listener.into_std() else { return };
-    while let Ok((stream, address)) = listener.accept() {
-        if stream.set_nonblocking(true).is_ok()
-            && let Ok(stream) = TcpStream::from_std(stream)
-        {
-            host.receive(stream, address).await;
+    // Those that wait now, and not all who come while they are served: this is no listener any more.
+    for _ in 0..QUEUE {
+        match listener.accept() {
+            Ok((stream, address)) => {
+                if stream.set_nonblocking(true).is_ok()
+                    && let Ok(stream) = TcpStream::from_std(stream)
+                {
+                    host.receive(stream, address).await;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            // One who has hung up before he was taken, for example.
+            Err(_) => {}
         }
     }
 }

@@ -353,9 +353,6 @@ impl<K: Kernel> Appliance<K> {
             looks += 1;
             if looks % ATTEMPTS_EVERY == 1 {
                 self.note_attempts(&state).await;
-                if self.store.copy_is_old() {
-                    self.store.keep_copy().await;
-                }
             }
             let rules = rules(&state, self.loaded(), &seen);
             if rules == Rules::Missing {
@@ -363,7 +360,7 @@ impl<K: Kernel> Appliance<K> {
                 continue;
             }
             let foreign = match rules {
-                Rules::Edited | Rules::Missing => true,
+                Rules::Edited => true,
                 Rules::Loaded => !self.drift(&state.settings, &seen).await.is_empty(),
                 _ => false,
             };
@@ -378,6 +375,10 @@ impl<K: Kernel> Appliance<K> {
             // A full table takes a while to count, and nobody need wait for that.
             drop(state);
             self.look_at_shares(&seen).await;
+            // Nor for a disk that hangs.
+            if looks % ATTEMPTS_EVERY == 1 && self.store.copy_is_old() {
+                self.store.keep_copy().await;
+            }
         }
     }
 }
@@ -387,10 +388,13 @@ impl<K: Kernel> Appliance<K> {
     /// edit: `nft flush ruleset` begins many a hand-written firewall and is what Debian's nftables does when it is stopped. Whoever does
     /// that does not mean a router that lets everything in. Who does has `postern stop`.
     async fn stand_again(&self, state: &mut State) {
+        if state.broken.is_some() {
+            return;
+        }
         // In the middle of a deletion and what is loaded after it nobody should put a second copy of it.
         tokio::time::sleep(SETTLES).await;
         let still = self.kernel.observe(&[]).await.is_ok_and(|seen| !seen.table.present);
-        if !still || state.broken.is_some() || !self.start(state, None).await {
+        if !still || !self.start(state, None).await {
             return;
         }
         log::info("somebody else had removed Postern's table; it is loaded again");

@@ -336,14 +336,11 @@ impl Store {
         };
         let copy = match copy.await {
             Ok(copy) => copy,
-            Err(error) => {
-                self.copy_is_old.store(true, Relaxed);
-                return drop(log::incident(&error));
-            }
+            Err(error) => return self.note_copy(Some(error.to_string())),
         };
         // A new box has nothing to lose, and a copy of nothing would be no help.
         if copy == Copy::default() {
-            return;
+            return self.note_copy(None);
         }
         let written = tokio::task::spawn_blocking(move || {
             match read(&dir).as_ref() == Some(&copy) {
@@ -357,6 +354,10 @@ impl Store {
             Ok(Err(error)) => Some(error.to_string()),
             Err(error) => Some(error.to_string()),
         };
+        self.note_copy(failed);
+    }
+
+    fn note_copy(&self, failed: Option<String>) {
         // Once, and not at each try.
         if !self.copy_is_old.swap(failed.is_some(), Relaxed)
             && let Some(error) = failed

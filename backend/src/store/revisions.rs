@@ -278,7 +278,7 @@ async fn insert(connection: &mut SqliteConnection, new: NewRevision<'_>) -> Resu
     // Before the new one: it may be their room that it needs.
     sqlx::query(
         "DELETE FROM revision WHERE id <> ?2 AND id <> (SELECT coalesce(max(id), 0) FROM revision WHERE state = 'confirmed') \
-         AND id IN (SELECT id FROM (SELECT id, sum(length(settings) + coalesce(length(before), 0)) OVER (ORDER BY id DESC) AS held \
+         AND id IS NOT (SELECT base FROM revision WHERE id = ?2) AND id IN (SELECT id FROM (SELECT id, sum(length(settings) + coalesce(length(before), 0)) OVER (ORDER BY id DESC) AS held \
          FROM revision) WHERE held > ?1)",
     )
     .bind(HELD - settings.len() as i64)
@@ -407,7 +407,11 @@ mod tests {
             keys::set(&mut settings, &format!("forwards.of-a-long-name-{n}"), &forward).unwrap();
         }
         let size = serde_json::to_string(&settings).unwrap().len() as i64;
-        let kept = store.save(new(&settings, 0)).await.unwrap();
+        let first = store.save(new(&settings, 0)).await.unwrap();
+        store.mark(first, RevisionState::Confirmed).await.unwrap();
+        let before = settings.clone();
+        settings.passthrough.pptp.enabled = true;
+        let kept = store.save(new(&settings, first)).await.unwrap();
         store.mark(kept, RevisionState::Confirmed).await.unwrap();
         for _ in 0..60 {
             let taken_back = store.save(new(&settings, kept)).await.unwrap();
@@ -417,8 +421,12 @@ mod tests {
             .fetch_one(&store.pool)
             .await
             .unwrap();
-        assert!(size * 61 > HELD && held <= HELD + size && most > 2, "{held} of {most} documents of {size}");
+        assert!(
+            size * 61 > HELD && held <= HELD + 3 * size && most > 4,
+            "{held} of {most} documents of {size}"
+        );
         assert_eq!(store.newest_confirmed().await.unwrap().unwrap().id, kept);
-        assert_eq!(store.before(kept + 60).await.unwrap(), Some(settings), "it can be undone");
+        assert_eq!(store.before(kept).await.unwrap(), Some(before), "what is in force can be undone");
+        assert_eq!(store.before(kept + 60).await.unwrap(), Some(settings));
     }
 }
