@@ -115,7 +115,7 @@ fn call(lab: &Lab, server: &PptpServer, refused: &mut bool) {
             say(&format!("laptop1: the PPTP call is up, as {inner}"));
             let mut missed = 0;
             while missed < 3 && !call.ends_within(Duration::from_secs(1)) {
-                missed = if call.ping(server.inner) { 0 } else { missed + 1 };
+                missed = if call.silent(server.inner) { missed + 1 } else { 0 };
             }
             say("laptop1: the PPTP call has ended");
             call.hang_up();

@@ -171,7 +171,7 @@ pub struct Totals {
     pub answered: u64,
     /// Packets that the own kernel refused to send.
     pub unsent: u64,
-    /// Packets without an answer after two seconds.
+    /// Packets without an answer after ten seconds.
     pub lost: u64,
     /// The first of the lost: number, and when it was sent in milliseconds since 1970.
     pub named: Vec<(u64, u64)>,

@@ -1,7 +1,10 @@
 //! One host of the lab: running programs on it.
 
+use std::fs::{Metadata, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::process::Process;
@@ -129,6 +132,30 @@ impl Host {
         }
         if let Err(error) = std::fs::write(&path, content) {
             panic!("{} cannot be written: {error}", path.display());
+        }
+    }
+
+    /// The same for a file that a program may be reading at this moment, a script above all: who has it open goes on with what it
+    /// was, and a file that is as it should be is left alone.
+    ///
+    /// # Panics
+    /// When that is impossible.
+    #[track_caller]
+    pub(crate) fn replace(&self, inside: &str, content: impl AsRef<[u8]>, mode: u32) {
+        static FILES: AtomicU32 = AtomicU32::new(0);
+        let (path, mode) = (self.path(inside), Permissions::from_mode(mode));
+        let same_mode = |known: &Metadata| known.permissions().mode() & 0o777 == mode.mode();
+        if std::fs::metadata(&path).is_ok_and(|known| same_mode(&known))
+            && std::fs::read(&path).is_ok_and(|known| known == content.as_ref())
+        {
+            return;
+        }
+        let beside = format!("{inside}.{}", FILES.fetch_add(1, Ordering::Relaxed));
+        self.write(&beside, content);
+        let beside = self.path(&beside);
+        let done = std::fs::set_permissions(&beside, mode).and_then(|()| std::fs::rename(&beside, &path));
+        if let Err(error) = done {
+            panic!("{} cannot be replaced: {error}", path.display());
         }
     }
 

@@ -1,7 +1,6 @@
 //! One lab: the outer namespace, and its end.
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -117,9 +116,7 @@ impl Lab {
     #[track_caller]
     pub fn script(&self, name: &str, content: &str) -> String {
         let target = format!("/run/lab/bin/{name}");
-        self.outer().write(&target, content);
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(self.outer().path(&target), mode).expect("a file of ours gets its mode");
+        self.outer().replace(&target, content, 0o755);
         target
     }
 }

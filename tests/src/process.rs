@@ -11,6 +11,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::wait;
 
+/// How long the last output of a program that has ended may take to be read.
+const READ: Duration = Duration::from_secs(10);
+
 /// Lines of one output of a program, in the order they came.
 type Lines = Arc<Mutex<Vec<String>>>;
 
@@ -22,6 +25,7 @@ pub struct Process {
     out: Lines,
     err: Lines,
     readers: Vec<JoinHandle<()>>,
+    left_behind: bool,
     told_on_failure: bool,
 }
 
@@ -50,7 +54,7 @@ impl Process {
             // A program that does not read its input has said why on its error output.
             let _ = pipe.write_all(text.as_bytes());
         }
-        Self { name: name.to_owned(), child, out, err, readers, told_on_failure: false }
+        Self { name: name.to_owned(), child, out, err, readers, left_behind: false, told_on_failure: false }
     }
 
     /// The same, and a failing test prints the last lines this program wrote.
@@ -100,10 +104,12 @@ impl Process {
     #[must_use]
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let status = self.child.try_wait().ok().flatten()?;
-        // A child left behind may hold the pipes open: then what was read so far must do.
-        wait::until(Duration::from_millis(500), || {
-            self.readers.iter().all(JoinHandle::is_finished).then_some(())
-        });
+        // The readers may get no processor for a while. A child left behind may hold the pipes open: then what was read so far
+        // must do, and it is not waited for again.
+        if !self.left_behind {
+            let read = wait::until(READ, || self.readers.iter().all(JoinHandle::is_finished).then_some(()));
+            self.left_behind = read.is_none();
+        }
         Some(status)
     }
 

@@ -21,6 +21,9 @@ pub use pptp::{Call, CallOptions, PptpServer};
 /// How long two programs may take to agree on a tunnel: their own retries take seconds.
 const AGREE: Duration = Duration::from_secs(30);
 
+/// Seconds for which a ping is sent again that should be answered.
+const PATIENCE: &str = "15";
+
 /// A VPN program that is its own server. (PPTP has two of them: see [`Call`].)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
@@ -134,15 +137,22 @@ impl Tunnel {
     /// When none is, with what the program said.
     #[track_caller]
     pub fn wait_up(&mut self) {
-        let came = wait::until(AGREE, || (self.ping() || self.process.ended().is_some()).then_some(()));
+        let came = wait::until(AGREE, || (!self.silent() || self.process.ended().is_some()).then_some(()));
         let up = came.is_some() && self.process.ended().is_none();
         assert!(up, "{:?} on {} should get through:\n{}", self.program, self.host.name, self.said());
     }
 
-    /// Whether a ping comes back through the tunnel; what is lost is sent again for two seconds.
+    /// Whether a ping comes back through the tunnel. Who asks expects one: what is lost is sent again for as long as a busy
+    /// machine may need, and the first answer ends it.
     #[must_use]
     pub fn ping(&self) -> bool {
-        self.host.run(&["ping", "-c", "1", "-w", "2", &self.inner.to_string()]).ok()
+        self.host.pings(self.inner, PATIENCE)
+    }
+
+    /// Whether no ping comes back through the tunnel, all of two seconds long.
+    #[must_use]
+    pub fn silent(&self) -> bool {
+        !self.host.pings(self.inner, "2")
     }
 
     /// Pings through the tunnel 20 times a second.
@@ -230,6 +240,11 @@ impl Host {
             outer,
             inner: server.inner,
         }
+    }
+
+    /// Whether one of the pings of so many seconds is answered; the first answer ends them.
+    fn pings(&self, to: Ipv4Addr, seconds: &str) -> bool {
+        self.run(&["ping", "-c", "1", "-w", seconds, &to.to_string()]).ok()
     }
 
     /// Pings 20 times a second; the lines begin with the time of each answer.

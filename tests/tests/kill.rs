@@ -112,8 +112,10 @@ fn all_is_one(lab: &Lab, postern: &Postern, owner: &Owner, saves: Saves, when: &
 /// The page says what the settings say.
 #[track_caller]
 fn the_page_agrees(lab: &Lab, postern: &Postern, settings: &Settings, when: &str) {
-    // A restart ends every login.
+    // A restart ends every login, and a page that was asked while the daemon began may not answer at once.
     let mut visitor = postern.visitor(lab, "laptop1");
+    let answer = wait::until(wait::SOON, || visitor.try_request("GET", "/login", "", &[]).ok());
+    assert!(answer.is_some(), "{when}: the page is not back");
     let form = visitor.form("/login", "password").fill("password", PASSWORD);
     assert_eq!(visitor.submit("/login", &form).status, 303, "{when}: the right password is taken");
     let page = visitor.get("/security/vpn-passthrough");

@@ -1,9 +1,10 @@
 //! Many VPN clients behind one router, at the same servers, with raw ESP and IKE on port 500: nobody gets what is another's.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lab::sim::{Crowd, First, Pattern, Plan, Rekey, Report, Side};
 use lab::{Lab, Nat, Postern, figures, wait};
+use serde_json::Value;
 
 /// Keeps the figures of a run.
 fn keep(name: &str, plan: &Plan, report: &Report) {
@@ -133,18 +134,33 @@ const BEGUN: [&str; 9] = [
 /// A device may use 100 new SPIs at once.
 const SERVERS: usize = 90;
 
+/// A packet that leaves later than this after its moment shows nothing: the other's turn of 0.25 s may be over.
+const LATE_US: u64 = 50_000;
+/// What the first packet has taught is looked at before this has passed: it is forgotten after 6 s.
+const FORGOTTEN_MS: u64 = 5_000;
+
 /// Two laptops use a new SPI with each of 90 servers at the same instant: with how many both have the turn, and of how many it is not
-/// known that they have two clients.
+/// known that they have two clients. It is done again if the machine did not let them.
+#[track_caller]
 fn at_the_same_instant(lab: &Lab) -> (usize, usize) {
+    let done = (0..10).find_map(|_| if_in_time(lab));
+    done.expect("the machine is too busy to let two programs do something at the same instant")
+}
+
+/// None: one of them was late.
+#[track_caller]
+fn if_in_time(lab: &Lab) -> Option<(usize, usize)> {
     let router = lab.router();
     for set in BEGUN {
         router.ok(&["nft", "flush", "set", "inet", "postern", set]);
     }
-    let at = (wait::now_ms() + 1000).to_string();
-    let words = ["postern-lab", "unison", "203.0.113.100", &SERVERS.to_string(), &at];
+    let at = wait::now_ms() + 1000;
+    let words = ["postern-lab", "unison", "203.0.113.100", &SERVERS.to_string(), &at.to_string()];
     let mut both = ["laptop1", "laptop2"].map(|laptop| lab.host(laptop).spawn(&words));
+    let mut late = 0;
     for one in &mut both {
-        one.wait_for_line("sent", wait::SOON);
+        let told: Value = serde_json::from_str(&one.wait_for_line("sent", wait::SOON)).expect("JSON");
+        late = late.max(told["late_us"].as_u64().expect("it tells how late it was"));
     }
     // Each server once for every client that is in the set with it.
     let servers = |set: &str| {
@@ -157,14 +173,19 @@ fn at_the_same_instant(lab: &Lab) -> (usize, usize) {
         found.sort();
         found
     };
-    let twice = |set: &str| {
-        let mut all = servers(set);
+    let [tired, pair, several] = ["esp_tired", "ipsec_pair", "ipsec_several"].map(servers);
+    let looked = wait::now_ms().saturating_sub(at);
+    if late > LATE_US || looked > FORGOTTEN_MS {
+        println!("{late} us late, looked at after {looked} ms: that shows nothing");
+        return None;
+    }
+    let twice = |what: &str, mut all: Vec<String>| {
         let entries = all.len();
         all.dedup();
-        assert_eq!(all.len(), SERVERS, "one is let through to each: {set}");
+        assert_eq!(all.len(), SERVERS, "one is let through to each: {what}");
         entries - all.len()
     };
-    (twice("esp_tired"), twice("ipsec_pair") - servers("ipsec_several").len())
+    Some((twice("esp_tired", tired), twice("ipsec_pair", pair) - several.len()))
 }
 
 #[test]
@@ -198,10 +219,38 @@ fn load(lab: &Lab, table: &str) {
     lab.router().ok_with(&["nft", "-f", "-"], &format!("delete table inet postern\n{table}"));
 }
 
+/// All of them start at once; until all are served, but at least 25 s. Who is held back tries again after 1, 3, 7, 15 and 31 s.
+fn until_served(clients: usize) -> Report {
+    let plan = Plan { clients, time: Duration::from_secs(90), ..Plan::default() };
+    let lab = Lab::new();
+    let _postern = lab.postern_router();
+    let (crowd, begun) = (lab.crowd(plan.clone()), Instant::now());
+    let all = |report: &Report| report.served == clients as u64;
+    let _ = crowd
+        .wait(Duration::from_secs(60), |report| begun.elapsed() >= Duration::from_secs(25) && all(report));
+    let report = crowd.stop();
+    keep(&format!("start-{clients}"), &plan, &report);
+    report
+}
+
 #[test]
 fn two_and_ten_clients_that_start_at_once_are_served() {
     for clients in [2, 10] {
-        assert_eq!(start(clients, 25).served, clients as u64);
+        let well = |report: &Report| {
+            report.served == clients as u64
+                && (report.wrong.all(), report.ike_wrong, report.lost_after_served) == (0, 0, 0)
+        };
+        let mut report = until_served(clients);
+        for _ in 0..3 {
+            if report.stood_still < LATE || well(&report) {
+                break;
+            }
+            println!("{clients} clients: the machine stood still, so it is played again:\n{report}");
+            report = until_served(clients);
+        }
+        told_apart(&report);
+        assert_eq!((report.lost_after_served, report.wrong.all()), (0, 0), "\n{report}");
+        assert_eq!((report.served, report.never_served), (clients as u64, 0), "\n{report}");
     }
 }
 
@@ -265,9 +314,9 @@ fn fragmentation_needed_about_esp_and_ike_reaches_the_client_whose_packet_it_was
 fn swaps_and_restarts_of_the_daemon_lose_no_packet_of_live_tunnels() {
     let lab = Lab::new();
     let mut postern = lab.postern_router();
-    let plan = Plan { clients: 10, time: Duration::from_secs(60), ..Plan::default() };
+    let plan = Plan { clients: 10, time: Duration::from_secs(180), ..Plan::default() };
     let crowd = lab.crowd(plan.clone());
-    assert!(crowd.wait(Duration::from_secs(25), |report| report.served == 10), "\n{}", crowd.report());
+    assert!(crowd.wait(Duration::from_secs(60), |report| report.served == 10), "\n{}", crowd.report());
     let owner = postern.owner();
     for round in 0..20 {
         let on = if round % 2 == 0 { "true" } else { "false" };

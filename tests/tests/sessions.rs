@@ -94,7 +94,7 @@ fn tunnels_of_real_programs_are_told_by_kind_and_ending_one_leaves_the_others() 
     println!("{}", lab.router().ok(&["conntrack", "-L", "-o", "extended,id,ktimestamp"]));
     let id = |at: usize| all[at]["id"].as_str().unwrap_or_default().to_owned();
     postern.ok(&["session", "end", &id(1)]);
-    let dead = wait::until(SOON, || (!tunnels[1].ping()).then_some(()));
+    let dead = wait::until(SOON, || tunnels[1].silent().then_some(()));
     assert!(dead.is_some(), "an ended tunnel carries nothing");
     assert!(tunnels[0].ping() && tunnels[2].ping(), "the others live");
     let refused = postern.cli(&["session", "end", &id(2)]);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use serde_json::json;
 
-use super::tell;
+use super::{roomy, tell};
 use crate::packet::{FRAME, Kind, datagram, read, without_header};
 use crate::wait::now_ms;
 
@@ -22,11 +22,13 @@ pub(super) fn echo(kinds: &[Kind]) -> std::result::Result<(), String> {
             }
             Kind::Udp(port) => {
                 let socket = datagram(kind, true, port).map_err(refused)?;
+                roomy(&socket).map_err(refused)?;
                 threads.push(std::thread::spawn(move || answer(&socket, kind, false)));
             }
             Kind::Ip(_) => {
                 for ipv6 in [false, true] {
                     let socket = datagram(kind, ipv6, 0).map_err(refused)?;
+                    roomy(&socket).map_err(refused)?;
                     threads.push(std::thread::spawn(move || answer(&socket, kind, !ipv6)));
                 }
             }

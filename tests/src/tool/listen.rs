@@ -2,18 +2,15 @@
 
 use std::net::Ipv4Addr;
 
-use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use serde_json::json;
 
-use super::tell;
+use super::{roomy, tell};
 use crate::forged::MARK;
 use crate::packet::{Kind, datagram, read};
 use crate::wait::now_ms;
 
 /// ICMP, TCP, UDP, GRE, ESP, AH, L2TPv3.
 const PROTOCOLS: [u8; 7] = [1, 6, 17, 47, 50, 51, 115];
-/// Thousands of packets wait here while this program does.
-const BUFFER: usize = 16 << 20;
 
 /// Listens until it is killed.
 pub(super) fn listen() -> std::result::Result<(), String> {
@@ -21,7 +18,7 @@ pub(super) fn listen() -> std::result::Result<(), String> {
     for protocol in PROTOCOLS {
         let refused = |error: std::io::Error| format!("cannot listen for protocol {protocol}: {error}");
         let socket = datagram(Kind::Ip(protocol), false, 0).map_err(refused)?;
-        set_socket_recv_buffer_size_force(&socket, BUFFER).map_err(|error| refused(error.into()))?;
+        roomy(&socket).map_err(refused)?;
         threads.push(std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             loop {

@@ -9,7 +9,7 @@ use lexopt::prelude::*;
 use rustix::net::{AddressFamily, Protocol, SocketType, socket};
 use serde_json::json;
 
-use super::{USAGE, tell};
+use super::{USAGE, roomy, tell};
 
 const UDP: u8 = 17;
 
@@ -42,7 +42,9 @@ pub(super) fn mirror(words: &mut lexopt::Parser) -> std::result::Result<(), lexo
 /// Hears this protocol; with 255 the header is ours (raw(7)).
 fn raw(protocol: u8) -> Result<UdpSocket> {
     let protocol = NonZeroU32::new(protocol.into()).map(Protocol::from_raw);
-    Ok(UdpSocket::from(socket(AddressFamily::INET, SocketType::RAW, protocol)?))
+    let socket = UdpSocket::from(socket(AddressFamily::INET, SocketType::RAW, protocol)?);
+    roomy(&socket)?;
+    Ok(socket)
 }
 
 fn answer(hears: &UdpSocket, sends: &UdpSocket, ports: &[u16]) {

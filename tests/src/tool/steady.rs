@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Options, own_tag, tell};
+use super::{Options, own_tag, roomy, tell};
 use crate::packet::{frame, read, target};
 use crate::wait::now_ms;
 
 /// How often it tells where it stands.
 const TELL: Duration = Duration::from_millis(50);
-/// An answer that is not back by now is lost: a hundred times what the lab needs when it is busy.
-const LATE: Duration = Duration::from_secs(2);
+/// An answer that is not back by now is lost: many times what the lab needs when it is busy, and a third of what
+/// [`crate::Steady::settled`] waits.
+const LATE: Duration = Duration::from_secs(10);
 /// So many of the lost are told with their times.
 const NAMED: usize = 20;
 
@@ -84,6 +85,10 @@ fn connect(options: &Options) -> Result<UdpSocket> {
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect(target(options.kind, options.server))?;
     socket.set_nonblocking(true)?;
+    // A socket of one packet waits for one answer.
+    if !options.once {
+        roomy(&socket)?;
+    }
     Ok(socket)
 }
 

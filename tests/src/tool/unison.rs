@@ -15,7 +15,8 @@ const ESP: Kind = Kind::Ip(50);
 /// From one server to the next.
 const PACE_US: u64 = 20_000;
 
-/// Arguments: FIRST COUNT AT. To COUNT addresses from FIRST on, from AT (milliseconds since 1970) on, one each 20 ms.
+/// Arguments: FIRST COUNT AT. To COUNT addresses from FIRST on, from AT (milliseconds since 1970) on, one each 20 ms. Tells how late the
+/// latest of them was, in microseconds.
 pub(super) fn unison(words: &mut lexopt::Parser) -> std::result::Result<(), lexopt::Error> {
     let mut given = Vec::new();
     while let Some(word) = words.next()? {
@@ -32,12 +33,15 @@ pub(super) fn unison(words: &mut lexopt::Parser) -> std::result::Result<(), lexo
 
 fn send(first: Ipv4Addr, count: u32, at: u64) -> Result<()> {
     let socket = datagram(ESP, false, 0)?;
+    let mut late = 0;
     for number in 0..count {
         let to = target(ESP, IpAddr::V4((first.to_bits() + number).into()));
         let packet = frame(ESP, own_tag(), number.into());
-        wait::moment(at + u64::from(number) * PACE_US);
+        let moment = at + u64::from(number) * PACE_US;
+        wait::moment(moment);
         socket.send_to(&packet, to)?;
+        late = late.max(wait::now_us().saturating_sub(moment));
     }
-    tell(&json!({ "sent": count }));
+    tell(&json!({ "sent": count, "late_us": late }));
     Ok(())
 }

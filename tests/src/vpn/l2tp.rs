@@ -31,9 +31,9 @@ fn start(host: &Host, section: &str) -> Process {
     need("xl2tpd", "xl2tpd");
     let folder = format!("/run/lab/xl2tpd-{}", host.name);
     host.write(&format!("{folder}/conf"), format!("[global]\nport = 1701\n{section}"));
-    host.write("/run/lab/bin/pppd-stand-in", STAND_IN);
+    host.replace("/run/lab/bin/pppd-stand-in", STAND_IN, 0o755);
     let script = format!(
-        "rm -f {folder}/pid; chmod 755 /run/lab/bin/pppd-stand-in; mount --bind /run/lab/bin/pppd-stand-in /usr/sbin/pppd
+        "rm -f {folder}/pid; mount --bind /run/lab/bin/pppd-stand-in /usr/sbin/pppd
          exec xl2tpd -D -c {folder}/conf -p {folder}/pid -C {folder}/control"
     );
     host.spawn(&["unshare", "--mount", "sh", "-euc", &script])

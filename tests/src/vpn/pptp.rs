@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::PATIENCE;
 use crate::host::Host;
 use crate::lab::Lab;
 use crate::process::Process;
@@ -98,10 +99,17 @@ impl Call {
         }
     }
 
-    /// Whether a ping comes back through the call; what is lost is sent again for three seconds.
+    /// Whether a ping comes back through the call. Who asks expects one: what is lost is sent again for as long as a busy machine
+    /// may need, and the first answer ends it.
     #[must_use]
     pub fn ping(&self, inner: Ipv4Addr) -> bool {
-        self.host.run(&["ping", "-c", "1", "-w", "3", &inner.to_string()]).ok()
+        self.host.pings(inner, PATIENCE)
+    }
+
+    /// Whether no ping comes back through the call, all of three seconds long.
+    #[must_use]
+    pub fn silent(&self, inner: Ipv4Addr) -> bool {
+        !self.host.pings(inner, "3")
     }
 
     /// Pings through the call 20 times a second; the lines begin with the time of each answer.
@@ -182,14 +190,15 @@ impl Host {
             let rule = format!("tcp dport 1723 dnat to :{}", options.port);
             rewrite(self, "output", &rule);
         }
-        self.write("/run/lab/bin/pppd-stand-in", STAND_IN);
-        self.write("/run/lab/constant", [0x5a; 4096]);
+        // Another call may be reading both just now.
+        self.replace("/run/lab/bin/pppd-stand-in", STAND_IN, 0o755);
+        self.replace("/run/lab/constant", [0x5a; 4096], 0o644);
         // pptp keeps its call manager's socket in /run/pptp: each client needs one of its own. Its Call ID comes from
         // /dev/random.
         let same = if options.same_call_id { "mount --bind /run/lab/constant /dev/random;" } else { "" };
         let (server, patience) = (server.into(), options.patience);
         let script = format!(
-            "mkdir -p /run/pptp; mount -t tmpfs call /run/pptp; {same} chmod 755 /run/lab/bin/pppd-stand-in
+            "mkdir -p /run/pptp; mount -t tmpfs call /run/pptp; {same}
              exec /run/lab/bin/pppd-stand-in ifname ppp%d lcp-max-configure {patience} \
                   pty 'exec pptp {server} --nolaunchpppd --nohostroute --loglevel 2'"
         );

@@ -1,8 +1,8 @@
 //! The protocol suite beside each firewall, with a reload of theirs in the middle of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use lab::sim::Plan;
+use lab::sim::{Plan, Report};
 use lab::wait::{self, SOON, now_ms};
 use lab::{Process, address};
 use serde_json::Value;
@@ -11,6 +11,9 @@ use crate::firewalls::{Beside, Firewall};
 
 /// How long after `set` has returned the last packet may be delivered.
 const SECOND: u64 = 1000;
+/// A simulator that was held up for longer than this was so by the machine: the rules take an answer that comes 0.2 s after its turn
+/// for another's (backend/POLICY.md, "what does not hold").
+const LATE: Duration = Duration::from_millis(100);
 /// Our table is there again so soon after somebody has flushed everything.
 const BACK: Duration = Duration::from_secs(10);
 
@@ -100,17 +103,35 @@ fn pptp(beside: &Beside) {
     ended(&callers);
 }
 
-/// Ten clients of one server, raw ESP and IKE from port 500 to 500; the other firewall is loaded anew meanwhile.
-fn ipsec(beside: &Beside) {
-    let plan = Plan { clients: 10, time: Duration::from_secs(25), ..Plan::default() };
-    let report = std::thread::scope(|scope| {
-        let playing = scope.spawn(|| beside.lab.play(plan.clone()));
-        // A file that flushes everything takes along what was learnt: that is another test.
-        if beside.firewall != Firewall::Hand {
-            beside.reload();
-        }
-        playing.join().expect("the players come to their end")
+/// Ten clients of one server, raw ESP and IKE from port 500 to 500; the other firewall is loaded anew meanwhile. Until all are
+/// served, but at least 25 s: who is held back tries again after 1, 3, 7, 15 and 31 s.
+#[track_caller]
+fn ten_clients(beside: &Beside, seed: u64) -> Report {
+    let plan = Plan { clients: 10, seed, time: Duration::from_secs(90), ..Plan::default() };
+    let (crowd, begun) = (beside.lab.crowd(plan), Instant::now());
+    // A file that flushes everything takes along what was learnt: that is another test.
+    if beside.firewall != Firewall::Hand {
+        beside.reload();
+    }
+    let _ = crowd.wait(Duration::from_secs(60).saturating_sub(begun.elapsed()), |report| {
+        begun.elapsed() >= Duration::from_secs(25) && report.served == 10
     });
+    crowd.stop()
+}
+
+fn ipsec(beside: &Beside) {
+    let well = |report: &Report| {
+        let wrong = (report.wrong.all(), report.ike_wrong, report.ike_port_moved, report.untranslated);
+        wrong == (0, 0, 0, 0) && (report.served, report.never_served) == (10, 0)
+    };
+    let mut report = ten_clients(beside, 1);
+    for seed in 2..5 {
+        if report.stood_still < LATE || well(&report) {
+            break;
+        }
+        println!("the machine stood still, so it is played again:\n{report}");
+        report = ten_clients(beside, seed);
+    }
     assert_eq!((report.wrong.all(), report.ike_wrong), (0, 0), "delivered to the wrong client:\n{report}");
     assert_eq!((report.ike_port_moved, report.untranslated), (0, 0), "\n{report}");
     assert_eq!((report.served, report.never_served), (10, 0), "not served:\n{report}");
@@ -195,6 +216,9 @@ fn clashes(beside: &Beside) -> u64 {
     failed.map(|number| number.parse::<u64>().expect("a number")).sum()
 }
 
+/// From so many ports two call, until three have called at the same instant.
+const PAIRS: std::ops::Range<u16> = 2000..2600;
+
 /// Both are given the same port of ours, and only one of the packets leaves: the answer to it is for that one.
 #[test]
 fn two_that_call_at_the_same_instant_each_hear_their_server() {
@@ -203,11 +227,11 @@ fn two_that_call_at_the_same_instant_each_hear_their_server() {
     server.wait_for_line("ready", SOON);
     let to = format!("{}:1701", address("server1"));
     let before = clashes(&beside);
-    for port in 2000..2200 {
+    for port in PAIRS {
         if clashes(&beside) >= before + 3 {
             return;
         }
-        let (from, at) = (format!("0.0.0.0:{port}"), (now_ms() + 100).to_string());
+        let (from, at) = (format!("0.0.0.0:{port}"), (now_ms() + 400).to_string());
         let words = ["postern-lab", "l2tp-call", &to, "--from", &from, "--at-ms", &at];
         let callers = ["laptop1", "laptop2"].map(|laptop| beside.lab.host(laptop).spawn(&words));
         // Three: at most as many calls in a second as a device may teach us.
@@ -216,5 +240,6 @@ fn two_that_call_at_the_same_instant_each_hear_their_server() {
             assert_eq!(heard(caller, false), 0, "answers of the other's call:\n{}", caller.said());
         }
     }
-    panic!("{} of 200 pairs called at the same instant: too few to tell", clashes(&beside) - before);
+    let clashes = clashes(&beside) - before;
+    panic!("{clashes} of {} pairs called at the same instant: too few to tell", PAIRS.len());
 }

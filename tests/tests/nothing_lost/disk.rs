@@ -25,6 +25,15 @@ fn page(lab: &Lab, postern: &Postern, when: &str) {
     assert_eq!(shown.as_deref(), Some(if on { "ready" } else { "blocked" }), "{when}: on the page");
 }
 
+/// A page that was asked while the daemon began may not answer at once.
+#[track_caller]
+fn page_is_back(lab: &Lab, postern: &Postern, when: &str) {
+    let mut visitor = postern.visitor(lab, "laptop1");
+    let answer = wait::until(wait::SOON, || visitor.try_request("GET", "/login", "", &[]).ok());
+    assert!(answer.is_some(), "{when}: the page is not back");
+    page(lab, postern, when);
+}
+
 /// Stored = applied = shown is this name, which was saved last.
 #[track_caller]
 fn in_force(owner: &Owner, name: &str, when: &str) {
@@ -86,7 +95,7 @@ fn a_full_disk_and_one_for_reading_only_refuse_with_the_reason_and_lose_nothing(
         end(&mut postern);
         postern.start_daemon();
         in_force(&owner, &last, "started on a full disk");
-        page(&lab, &postern, "started on a full disk");
+        page_is_back(&lab, &postern, "started on a full disk");
     }
     let (last, _, _) = save_until_refused(&owner, 1000);
     postern.crash_daemon();
@@ -105,7 +114,7 @@ fn a_full_disk_and_one_for_reading_only_refuse_with_the_reason_and_lose_nothing(
         lab.outer().ok(&["mount", "-o", "remount,ro,bind", STATE]);
         postern.start_daemon();
         in_force(&owner, "roomy", "for reading only");
-        page(&lab, &postern, "for reading only");
+        page_is_back(&lab, &postern, "for reading only");
         let told = owner.status().notices.join(" ");
         match owner.change(&[("system.name", "lost")], "") {
             Ok(_) => {
