@@ -261,7 +261,7 @@ impl Box {
     /// Beside whatever else this box has for a firewall: nothing, here.
     fn companion(package: &Path) -> Self {
         let all = Self::new(package);
-        assert!(all.works("page"), "before a role is chosen: {}", all.health());
+        all.wait_for("the page is found before a role is chosen", || all.works("page"));
         all.debian.host().ok_with(&["postern", "claim", "--password-stdin"], PASSWORD);
         let sides =
             ["internet.device=wan0", "local_network.devices=lan0", "local_network.address=192.168.1.1/24"];
