@@ -51,7 +51,7 @@ fn a_probe_tells_a_refusal_from_silence_in_both_families() {
         for kind in [Kind::Udp(1701), Kind::Ip(50), Kind::Ip(47), Kind::Tcp(1723)] {
             let probe = laptop.probe(kind, server);
             assert!(
-                probe.refused() && probe.ms < 1000,
+                probe.refused() && probe.ms < 2000,
                 "{kind} to {server} should be refused at once: {probe:?}"
             );
         }
@@ -92,7 +92,7 @@ fn the_kernel_rejects_l2tpv3_and_ah_over_ipv6_in_silence_and_a_prohibit_route_sp
     }
     for (kind, to) in &cases[..2] {
         let probe = laptop.probe(*kind, *to);
-        assert!(probe.refused() && probe.ms < 1000, "{kind} to {to}: {probe:?}");
+        assert!(probe.refused() && probe.ms < 2000, "{kind} to {to}: {probe:?}");
     }
 }
 
@@ -146,7 +146,7 @@ fn every_vpn_program_pings_through_a_plain_router_and_not_when_its_server_is_sil
         let silent = now_ms();
         assert!(tunnel.silent(), "{program:?}: a silent server should answer no ping");
         let last = last_pong(&pings).unwrap_or_default();
-        assert!(last <= silent + 100, "{program:?}: {} ms after the silence", last.saturating_sub(silent));
+        assert!(last <= silent + 1000, "{program:?}: {} ms after the silence", last.saturating_sub(silent));
         drop(silence);
         tunnel.wait_up();
         server.kill();
@@ -249,7 +249,7 @@ fn a_flow_notices_when_it_is_cut_and_when_it_is_not() {
         flow.watch(Duration::from_secs(2));
         let last = flow.last_answer().unwrap_or(u64::MAX);
         assert!(
-            last <= returned + 100,
+            last <= returned + 1000,
             "the last answer came {} ms after the cut",
             last.saturating_sub(returned)
         );

@@ -28,7 +28,7 @@ fn refused_with_a_reason(lab: &Lab, server: &Echo, kinds: &[Kind]) {
             assert_eq!(probe.answered, 0, "{kind} to {to}: {probe:?}");
             if kernel_gives_a_reason(kind, to) {
                 assert!(probe.refused(), "{kind} to {to} should be refused with a reason: {probe:?}");
-                assert!(probe.ms < SECOND, "{kind} to {to} should be refused at once: {probe:?}");
+                assert!(probe.ms < 2 * SECOND, "{kind} to {to} should be refused at once: {probe:?}");
             }
         }
         assert_eq!(server.heard_of(kind).len(), before, "the server heard {kind}");
@@ -146,11 +146,11 @@ fn with_pptp_off_a_caller_fails_at_once_with_a_reason_in_both_families() {
     let began = now_ms();
     let said = lab.host("laptop1").pptp_call(address("server1"), &CallOptions::default()).outcome();
     let said = said.expect_err("PPTP is off in the factory state");
-    assert!(now_ms() - began < 3000, "the caller should not wait for a timeout: {said}");
+    assert!(now_ms() - began < 10_000, "the caller should not wait for a timeout: {said}");
     for to in servers() {
         let probe = lab.host("laptop1").probe(Kind::Tcp(1723), to);
         assert_eq!(probe.error.as_deref(), Some("ECONNREFUSED"), "{to}: {probe:?}");
-        assert!(probe.ms < SECOND, "{to}: {probe:?}");
+        assert!(probe.ms < 2 * SECOND, "{to}: {probe:?}");
     }
     let status = postern.protocol("pptp");
     assert!(status["refused"].as_u64() >= Some(3), "refusals are counted: {status}");
