@@ -52,6 +52,92 @@ fn a_port_that_comes_late_is_taken_into_service_without_a_restart() {
     assert_eq!(lab.host("laptop1").probe(Kind::Udp(7000), address("server1")).answered, 1);
 }
 
+/// Pulls this port as one pulls a USB adapter: it is gone, and what comes back is switched off, has no address and belongs to nothing.
+fn pull(lab: &Lab, port: &str) {
+    let script =
+        format!("ip link set {port} down nomaster; ip addr flush dev {port}; ip link set {port} name gone0");
+    lab.router().ok(&["sh", "-euc", &script]);
+}
+
+fn put_in(lab: &Lab, port: &str) {
+    lab.router().ok(&["ip", "link", "set", "gone0", "name", port]);
+}
+
+#[track_caller]
+fn told(postern: &Postern, words: &str) {
+    let told = wait::until(Duration::from_secs(20), || postern.ok(&["status"]).contains(words).then_some(()));
+    assert!(told.is_some(), "{words}: {}", postern.ok(&["status"]));
+    // The daemon itself has looked, too.
+    std::thread::sleep(Duration::from_secs(4));
+}
+
+#[test]
+fn a_port_that_was_pulled_keeps_nothing_from_being_set_and_is_in_service_when_it_is_put_in_again() {
+    let lab = Lab::new();
+    let postern = lab.postern_router();
+    let router = lab.router();
+    let _server = lab.host("server1").echo(&[Kind::Udp(7000)]);
+    let through = || lab.host("laptop1").probe(Kind::Udp(7000), address("server1")).answered == 1;
+    let works = || wait::until(Duration::from_secs(30), || through().then_some(())).is_some();
+    assert!(through(), "before anything is pulled");
+    for (port, words) in [
+        ("wan0", "The internet port wan0 is not there"),
+        ("lan0", "The local network port lan0 is not there"),
+    ] {
+        pull(&lab, port);
+        told(&postern, words);
+        assert!(!through(), "{port} is gone");
+        // What is to be closed can be.
+        postern.set(&["passthrough.pptp.enabled=true"]);
+        postern.set(&["passthrough.pptp.enabled=false"]);
+        assert_eq!(postern.json(&["status"])["rules"], "loaded", "{port}");
+        put_in(&lab, port);
+        assert!(works(), "{port} is back: {}\n{}", postern.ok(&["status"]), postern.daemon_said());
+        assert_eq!(postern.json(&["status"])["needs_mending"], false, "{}", postern.ok(&["status"]));
+    }
+    assert!(
+        postern.ok(&["journal"]).contains("the port lan0, which had been away"),
+        "{}",
+        postern.ok(&["journal"])
+    );
+    // Both at once, as with a hub that is pulled.
+    pull(&lab, "wan0");
+    router.ok(&["ip", "link", "set", "gone0", "name", "gone1"]);
+    pull(&lab, "lan0");
+    told(&postern, "The internet port wan0 is not there");
+    put_in(&lab, "lan0");
+    std::thread::sleep(Duration::from_secs(5));
+    router.ok(&["ip", "link", "set", "gone1", "name", "wan0"]);
+    assert!(works(), "{}\n{}", postern.ok(&["status"]), postern.daemon_said());
+}
+
+#[test]
+fn a_daemon_that_starts_while_one_of_two_ports_of_the_home_is_gone_is_a_router_all_the_same() {
+    let lab = Lab::new();
+    let mut postern = lab.postern_router();
+    let router = lab.router();
+    router.ok(&["ip", "link", "add", "lan1", "type", "veth", "peer", "name", "other1"]);
+    postern.set(&["local_network.devices=lan0,lan1"]);
+    postern.ok(&["confirm"]);
+    let _server = lab.host("server1").echo(&[Kind::Udp(7000)]);
+    let through = || lab.host("laptop1").probe(Kind::Udp(7000), address("server1")).answered == 1;
+    assert!(through());
+    postern.crash_daemon();
+    pull(&lab, "lan1");
+    postern.start_daemon();
+    assert!(through(), "{}\n{}", postern.ok(&["status"]), postern.daemon_said());
+    told(&postern, "The local network port lan1 is not there");
+    assert_eq!(postern.json(&["status"])["rules"], "loaded");
+    let refused = postern.cli(&["set", "local_network.devices=lan0,lan7"]);
+    assert!(!refused.ok() && refused.err.contains("lan7"), "a port that was never there: {refused:?}");
+    put_in(&lab, "lan1");
+    let joined = wait::until(Duration::from_secs(20), || {
+        let link = router.ok(&["ip", "link", "show", "lan1"]);
+        (link.contains("master") && link.contains("UP")).then_some(())
+    });
+    assert!(joined.is_some(), "{}\n{}", router.ok(&["ip", "link"]), postern.daemon_said());
+}
+
 #[test]
 fn forwarding_switched_off_by_somebody_else_is_told_and_put_right() {
     let lab = Lab::new();

@@ -367,7 +367,7 @@ impl<K: Kernel> Appliance<K> {
     /// What somebody else has changed of addresses, route and kernel settings, in words.
     pub(super) async fn drift(&self, settings: &Settings, seen: &Observation) -> Vec<String> {
         let wanted = match settings.role {
-            Role::Router => network(&[], settings, seen, self.lease().as_ref()),
+            Role::Router => network(&[Some(settings)], settings, seen, self.lease().as_ref()),
             Role::Companion => match self.kernel_beside(settings, None).await {
                 Ok(wanted) => wanted,
                 Err(error) => return vec![format!("{error}.")],

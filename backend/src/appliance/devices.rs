@@ -261,7 +261,7 @@ impl Nurse {
         if ended.is_empty() {
             self.well += 1;
             if self.well >= LONGEST_PAUSE {
-                self.starts = 0;
+                (self.starts, self.pause) = (0, 0);
             }
             return;
         }

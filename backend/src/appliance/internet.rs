@@ -150,7 +150,7 @@ impl<K: Kernel> Appliance<K> {
         let place = |lease: Option<&InternetLease>| lease.map(|l| (l.address, l.gateway, l.device.clone()));
         if place(before) != place(lease) {
             let seen = self.kernel.observe(&[]).await?;
-            self.kernel.configure(&network(&[], settings, &seen, lease), Load::Commit).await?;
+            self.kernel.configure(&network(&[Some(settings)], settings, &seen, lease), Load::Commit).await?;
         }
         let old = before.map(|before| before.address.address());
         // Also the owner may have it set by hand now.

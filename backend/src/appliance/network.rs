@@ -32,7 +32,11 @@ pub(super) fn beside_others(to: &Settings) -> Network {
 }
 
 /// Addresses, route and sysctls of role router. Devices that a document in `left` used and `to` does not lose the
-/// address we gave them.
+/// address we gave them. The first of `left` is the one in force; none: the daemon begins.
+///
+/// A port that is in use and not there any more (a USB adapter that was pulled) is left out: whoever wants to close something must be able to,
+/// and what is to end must end, without it. One that is new must be there; and so must, when the daemon begins, the one to the
+/// internet and one of the home: without them this box is no router.
 ///
 /// `lease`: what the internet port was lent, for mode DHCP.
 pub(super) fn network(
@@ -43,6 +47,20 @@ pub(super) fn network(
 ) -> Network {
     let mut links = Vec::new();
     let there = |name: &IfName| seen.links.iter().find(|link| link.name == name.as_str());
+    let begins = left.first().is_none_or(Option::is_none);
+    let left: Vec<&Settings> =
+        left.iter().flatten().copied().filter(|left| left.role == Role::Router).collect();
+    // A kernel has links; the paper one of the tests may have been told of none.
+    let absent = |name: &IfName| there(name).is_none() && !seen.links.is_empty();
+    let used = |name: &IfName| {
+        let uses = |left: &&Settings| {
+            left.internet.device.as_ref() == Some(name) || left.local_network.devices.contains(name)
+        };
+        left.iter().any(uses)
+    };
+    let left_out = |name: &IfName| absent(name) && used(name);
+    let ports = &to.local_network.devices;
+    let another = || begins && ports.iter().any(|port| !absent(port));
     let outside = to.internet.outside();
     // A session can end at any moment, and its device with it.
     let gone = |device: &IfName| *device == IfName::pppoe() && there(device).is_none();
@@ -53,21 +71,21 @@ pub(super) fn network(
         // pppd gives its device the address, and takes it away with it.
         Mode::Pppoe => (None, lease.and_then(|lease| lease.gateway)),
     };
-    let left: Vec<&Settings> =
-        left.iter().flatten().copied().filter(|left| left.role == Role::Router).collect();
-    if let Some(device) = &to.internet.device {
+    if let Some(device) = to.internet.device.as_ref().filter(|device| !left_out(device)) {
         let (mtu, mac) = internet_link(&left, to, there(device));
         links.push(Link { mtu, mac, ..Link::new(device.clone(), address.into_iter().collect()) });
     }
     let mut bridges = Vec::new();
     let bridge = IfName::bridge();
-    if let Some(device) = to.local_network.device() {
+    if let Some(device) = to.local_network.device().filter(|device| *device == bridge || !left_out(device)) {
         if device == bridge {
-            let first = to.local_network.devices.first().and_then(there);
+            let first = ports.iter().find_map(there);
             bridges.push(Bridge { name: bridge.clone(), there: true, mac: first.and_then(|link| link.mac) });
         }
         links.push(Link::new(device.clone(), vec![to.local_network.address]));
-        for port in to.local_network.devices.iter().filter(|port| **port != device) {
+        let members = ports.iter().filter(|port| **port != device);
+        let members = members.filter(|port| !(left_out(port) || absent(port) && another()));
+        for port in members {
             links.push(Link { member: Member::Of(bridge.clone()), ..Link::new(port.clone(), Vec::new()) });
         }
     }
@@ -96,12 +114,16 @@ pub(super) fn network(
             bridges.push(Bridge { name: bridge.clone(), there: false, mac: None });
         }
     }
-    let route = outside.as_ref().zip(gateway);
+    let route = outside.as_ref().filter(|device| !left_out(device)).zip(gateway);
     // A port that was the internet's takes advertisements as the kernel does by itself (ip-sysctl.rst): not while it forwards.
     let before = left.iter().filter_map(|left| left.internet.device.as_ref());
     let before = before.filter(|port| to.internet.device.as_ref() != Some(*port) && there(port).is_some());
     let advertised = before.map(|port| (format!("net/ipv6/conf/{port}/accept_ra"), "1".to_owned()));
-    let sysctls = advertised.chain(ruleset::sysctls(to)).collect();
+    let of_absent = |path: &str| {
+        to.internet.device.as_ref().is_some_and(|port| left_out(port) && path.contains(&format!("/{port}/")))
+    };
+    let own = ruleset::sysctls(to).into_iter().filter(|(path, _)| !of_absent(path));
+    let sysctls = advertised.chain(own).collect();
     Network {
         bridges,
         links,

@@ -15,17 +15,19 @@ use super::devices;
 use super::flows::lan_link;
 use super::internet::{self, InternetState};
 use super::lacks::{Lack, lacks};
+use super::network::network;
 use super::share::OverShare;
 use super::truth::{Truth, helped_flows, named_flows};
 use super::{Appliance, State};
 use crate::clock::Clock;
 use crate::journal::{By, JournalKind};
-use crate::kernel::{Kernel, Observation, SeenLink};
+use crate::kernel::{Kernel, Load, Observation, SeenLink};
 use crate::log;
 use crate::ruleset::{self, FlowMatch, Helper, Switch, Vpn};
 use crate::services::Service;
 use crate::sessions::Sample;
-use crate::settings::names::{DmzHost, Spi};
+use crate::settings::internet::Mode;
+use crate::settings::names::{DmzHost, IfName, Spi};
 use crate::settings::{Role, Settings};
 
 /// What is true now, read back from the kernel.
@@ -315,6 +317,7 @@ impl<K: Kernel> Appliance<K> {
     /// addresses that the admin page can have. Whoever asks for the status reads the kernel anew in any case.
     pub async fn watch(&self) {
         let mut nurse = devices::Nurse::default();
+        let mut ports = Ports::default();
         let mut looks = 0_u64;
         loop {
             tokio::select! {
@@ -348,6 +351,11 @@ impl<K: Kernel> Appliance<K> {
             self.follow_prefix(&state).await;
             let Ok(seen) = self.kernel.observe(&[]).await else { continue };
             self.follow_cable(&state.settings, &seen);
+            if let Some(name) = ports.came_back(&state, &seen.links) {
+                let done = self.put_in_service(&state.settings, &name, &seen).await;
+                ports.tried(&name, done);
+                continue;
+            }
             self.publish_addresses(&state, &seen.links);
             self.note_throughput(&state.settings).await;
             looks += 1;
@@ -383,7 +391,62 @@ impl<K: Kernel> Appliance<K> {
     }
 }
 
+/// The ports in use at the last look, with their numbers; none: not there.
+#[derive(Debug, Default)]
+struct Ports {
+    seen: BTreeMap<IfName, Option<u32>>,
+    /// Why one that is back could not be put into service at the last look.
+    failed: Option<String>,
+}
+
+impl Ports {
+    /// One that was away and is there again, or that is another one by its number: without its addresses, switched off, in no bridge, as a USB
+    /// adapter is that was pulled and put in. One that is in use only since then was a change's affair.
+    fn came_back(&mut self, state: &State, links: &[SeenLink]) -> Option<IfName> {
+        let settings = &state.settings;
+        let used = settings.internet.device.iter().chain(&settings.local_network.devices);
+        let used = used.filter(|_| settings.role == Role::Router);
+        let index =
+            |name: &IfName| links.iter().find(|link| link.name == name.as_str()).map(|link| link.index);
+        let now = used.map(|name| (name.clone(), index(name))).collect();
+        let before = std::mem::replace(&mut self.seen, now);
+        let back = |(name, index): &(&IfName, &Option<u32>)| {
+            index.is_some() && before.get(*name).is_some_and(|before| before != *index)
+        };
+        let port = self.seen.iter().find(back).map(|(name, _)| name.clone());
+        port.filter(|_| state.broken.is_none())
+    }
+
+    /// What failed is tried again at the next look, and said once.
+    fn tried(&mut self, name: &IfName, done: Result<(), crate::kernel::Error>) {
+        let Err(error) = done else { return self.failed = None };
+        self.seen.insert(name.clone(), None);
+        let words = error.to_string();
+        if self.failed.replace(words.clone()) != Some(words) {
+            log::incident(&error);
+        }
+    }
+}
+
 impl<K: Kernel> Appliance<K> {
+    /// A port is back: it gets what it has by the settings. Rules know ports by their names, and what serves them looks for itself.
+    async fn put_in_service(
+        &self,
+        settings: &Settings,
+        port: &IfName,
+        seen: &Observation,
+    ) -> Result<(), crate::kernel::Error> {
+        let wanted = network(&[Some(settings)], settings, seen, self.lease().as_ref());
+        self.kernel.configure(&wanted, Load::Commit).await?;
+        if settings.internet.mode == Mode::Dhcp && settings.internet.device.as_ref() == Some(port) {
+            self.kernel.renew_lease();
+        }
+        log::info(&format!("the port {port} is back, and in service again"));
+        let what = format!("put the port {port}, which had been away, into service again");
+        self.journal.count(JournalKind::Internet, By::POSTERN, &what, 1, 0);
+        Ok(())
+    }
+
     /// Somebody has removed our table: it is there again after this, with what is kept of what it had learnt. Nobody is asked, unlike for an
     /// edit: `nft flush ruleset` begins many a hand-written firewall and is what Debian's nftables does when it is stopped. Whoever does
     /// that does not mean a router that lets everything in. Who does has `postern stop`.

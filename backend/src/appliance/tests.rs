@@ -587,6 +587,43 @@ async fn a_port_that_appears_late_is_taken_into_service() {
 }
 
 #[tokio::test]
+async fn a_port_that_is_gone_keeps_nothing_from_being_set_and_one_that_was_never_there_cannot_be_chosen() {
+    let router = Home::router().await;
+    let link = |name: &str, index| SeenLink { name: name.into(), index, ..SeenLink::default() };
+    let links = |home: &Home, names: &[(&str, u32)]| {
+        home.fake.set_links(names.iter().map(|(name, index)| link(name, *index)).collect());
+    };
+    links(&router, &[("wan0", 3)]);
+    router.set(&[("passthrough.pptp.enabled", "true")]).await.unwrap();
+    links(&router, &[("lan0", 2)]);
+    router
+        .set(&[("passthrough.pptp.enabled", "false"), ("local_network.mtu_nonsense", "1")])
+        .await
+        .unwrap_err();
+    router.set(&[("passthrough.pptp.enabled", "false")]).await.unwrap();
+    let status = router.appliance.status().await;
+    assert!(
+        !status.needs_mending && status.notices.iter().any(|told| told.contains("wan0 is not there")),
+        "{status:?}"
+    );
+    let never = router.set(&[("internet.device", "wan7")]).await.unwrap_err();
+    assert!(never.message.contains("wan7"), "{never:?}");
+    // It is back, as a new one.
+    let watch = router.appliance.clone();
+    let watching = tokio::spawn(async move { watch.watch().await });
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let before = router.fake.calls().iter().filter(|call| *call == "configure").count();
+    links(&router, &[("lan0", 2), ("wan0", 9)]);
+    let served = async {
+        while router.fake.calls().iter().filter(|call| *call == "configure").count() == before {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), served).await.expect("nobody puts it into service");
+    watching.abort();
+}
+
+#[tokio::test]
 async fn an_older_change_is_undone_alone_unless_it_was_changed_since() {
     let router = Home::router().await;
     router

@@ -65,6 +65,10 @@ impl<K: Kernel> Appliance<K> {
         tokio::spawn(async move {
             tokio::time::sleep(this.options.trial_time).await;
             let mut state = this.state.lock().await;
+            // A box that was stopped stays closed.
+            if state.ending {
+                return;
+            }
             if state.trial.as_ref().is_some_and(|t| t.revision == revision)
                 && let Some(trial) = state.trial.take()
             {

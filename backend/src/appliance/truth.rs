@@ -254,7 +254,12 @@ impl Truth<'_> {
             ("internet", settings.internet.device.clone()),
             ("local network", settings.local_network.device()),
         ];
-        let mut all = Vec::new();
+        let there = |name: &str| self.seen.links.iter().any(|link| link.name == name);
+        let joined =
+            settings.local_network.devices.iter().filter(|_| settings.local_network.devices.len() > 1);
+        let gone = joined.filter(|port| !there(port.as_str()));
+        let mut all: Vec<String> =
+            gone.map(|port| format!("The local network port {port} is not there.")).collect();
         for (what, device) in named {
             let Some(device) = device else { continue };
             match self.seen.links.iter().find(|link| link.name == device.as_str()) {

@@ -281,9 +281,19 @@ impl Kernel for Fake {
     }
 
     async fn configure(&self, wanted: &Network, how: Load) -> Result<Network, Error> {
+        let call = if how == Load::Check { "look" } else { "configure" };
+        let mut memory = self.note(call.into()).await?;
+        // Told of no link at all it has whichever is asked for.
+        let links = &memory.seen.links;
+        let there =
+            |link: &&Link| links.is_empty() || links.iter().any(|seen| seen.name == link.name.as_str());
+        let made = |link: &&Link| wanted.bridges.iter().any(|bridge| bridge.name == link.name);
+        if let Some(link) = wanted.links.iter().find(|link| !there(link) && !made(link)) {
+            return Err(Error::NoDevice(link.name.to_string()));
+        }
         match how {
-            Load::Check => Ok(self.note("look".into()).await?.network.clone().configure(wanted)),
-            Load::Commit => Ok(self.note("configure".into()).await?.network.configure(wanted)),
+            Load::Check => Ok(memory.network.clone().configure(wanted)),
+            Load::Commit => Ok(memory.network.configure(wanted)),
         }
     }
 
