@@ -4,6 +4,7 @@ mod backup;
 mod beside;
 mod diagnosis;
 mod journal;
+mod password;
 pub mod selftest;
 mod sessions;
 mod show;
@@ -21,6 +22,7 @@ use crate::door::messages::{
 use crate::door::{ADMIN, DIRECTORY, DIRECTORY_OF_OPENWRT};
 use crate::settings::keys::UNSET;
 use lexopt::prelude::*;
+use password::password_from_stdin;
 
 const HELP: &str = "\
 postern: administration and firewall of a home router
@@ -512,16 +514,6 @@ fn document(file: &str) -> Result<String, Usage> {
     };
     read.map_err(|e| Usage::Wrong(format!("{file} could not be read: {e}")))?;
     Ok(text)
-}
-
-/// One line, without its line break; at most 4 KiB are read.
-fn password_from_stdin() -> Result<String, Usage> {
-    let mut text = String::new();
-    std::io::stdin()
-        .take(4096)
-        .read_to_string(&mut text)
-        .map_err(|e| Usage::Wrong(format!("the password could not be read: {e}")))?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 /// Asks the daemon and prints its answer. The error is what belongs on standard error.
