@@ -139,6 +139,8 @@ pub enum Command {
 pub enum Verb {
     /// Settings below a key.
     Get(Option<String>),
+    /// Port forwards.
+    Forwards,
     /// VPN sessions, again and again.
     Follow(Filter),
     /// A ping, a trace or a lookup, until it is over.
@@ -375,7 +377,7 @@ fn command(typed: Typed) -> Result<Command, Usage> {
         }
         ("session", [end, id]) if end == "end" => Verb::Plain(Request::EndSession { id: id.clone() }),
         ("session", _) => return Err(Usage::Wrong("say: postern session end ID".to_owned())),
-        ("forward", [what]) if what == "list" => Verb::Get(Some("forwards".to_owned())),
+        ("forward", [what]) if what == "list" => Verb::Forwards,
         ("forward", [what, name]) if what == "add" => Verb::Plain(forward(name, &forward_words(&typed)?)),
         ("forward", [what, name]) if what == "remove" => Verb::Plain(forward(name, UNSET)),
         ("forward", _) => return Err(Usage::Wrong(FORWARD.to_owned())),
@@ -524,7 +526,7 @@ pub async fn ask(door: &Path, json: bool, verb: Verb) -> Result<(), String> {
         Verb::Sides => return beside::sides(json).map(|text| print!("{text}")),
         Verb::Try(tool, target) => return tools::run(door, json, *tool, target).await,
         Verb::FollowJournal(filter) => return journal::follow(door, json, filter).await,
-        Verb::Get(_) => Request::Settings,
+        Verb::Get(_) | Verb::Forwards => Request::Settings,
         Verb::Plain(request) | Verb::Save(_, request) => request.clone(),
     };
     let call = Call { ticket: None, source: None, attended: true, request };
@@ -534,6 +536,7 @@ pub async fn ask(door: &Path, json: bool, verb: Verb) -> Result<(), String> {
         (Response::Settings { settings, .. }, Verb::Get(key)) => {
             show::settings(&settings, key.as_deref(), json)?
         }
+        (Response::Settings { settings, .. }, Verb::Forwards) => show::forwards(&settings.forwards, json)?,
         (Response::Text { text }, Verb::Save(file, _)) => backup::save(&file, &text)?,
         (answer, _) => show::answer(&answer, json)?,
     };
