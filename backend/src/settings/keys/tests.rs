@@ -181,7 +181,9 @@ fn of_a_list_the_word_that_is_wrong_is_named() {
     assert!(message(devices, &"x".repeat(10_000)).len() < 160);
     assert!(!message(devices, "a\u{1b}[2Jb").contains('\u{1b}'));
     assert!(message(devices, "02:00:00:00:01:65,,").starts_with("A MAC address"), "no word, no name");
-    assert!(message("passthrough.l2tp.ports", "1701,0").starts_with("\u{201c}0\u{201d}: "));
+    let ports = |value: &str| message("passthrough.l2tp.ports", value);
+    assert!(ports("1701,x1").starts_with("\u{201c}x1\u{201d}: "));
+    assert!(ports("1701,70000").starts_with("Port 70000 is"), "the sentence names it already");
 }
 
 #[test]

@@ -113,7 +113,8 @@ impl<T: InWords> InWords for Option<T> {
 fn list<T: InWords>(words: &str) -> Result<Vec<T>, Wrong> {
     let named = |word: &str, wrong: Wrong| {
         let shown: String = word.chars().filter(|c| !c.is_control()).take(40).collect();
-        if shown.is_empty() { wrong } else { Wrong(format!("\u{201c}{shown}\u{201d}: {}", wrong.0)) }
+        let told = shown.is_empty() || wrong.0.split(' ').any(|part| part == shown);
+        if told { wrong } else { Wrong(format!("\u{201c}{shown}\u{201d}: {}", wrong.0)) }
     };
     words.split(',').map(str::trim).map(|word| T::parse(word).map_err(|wrong| named(word, wrong))).collect()
 }
