@@ -523,7 +523,7 @@ pub async fn ask(door: &Path, json: bool, verb: Verb) -> Result<(), String> {
     let request = match &verb {
         Verb::Follow(filter) => return follow(door, json, filter).await,
         Verb::Uci(folder, dry) => return beside::import(door, json, folder, *dry).await,
-        Verb::Sides => return beside::sides(json).map(|text| print!("{text}")),
+        Verb::Sides => return beside::sides(json).and_then(|text| say(&text)),
         Verb::Try(tool, target) => return tools::run(door, json, *tool, target).await,
         Verb::FollowJournal(filter) => return journal::follow(door, json, filter).await,
         Verb::Get(_) | Verb::Forwards => Request::Settings,
@@ -540,7 +540,11 @@ pub async fn ask(door: &Path, json: bool, verb: Verb) -> Result<(), String> {
         (Response::Text { text }, Verb::Save(file, _)) => backup::save(&file, &text)?,
         (answer, _) => show::answer(&answer, json)?,
     };
-    // A reader that has seen enough (`postern rules | head`) is not a failure.
+    say(&text)
+}
+
+/// To standard output. A reader that has seen enough (`postern rules | head`) is not a failure.
+fn say(text: &str) -> Result<(), String> {
     match std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("cannot write: {e}")),
         _ => Ok(()),
