@@ -4,6 +4,7 @@ mod backup;
 mod beside;
 mod diagnosis;
 mod journal;
+mod password;
 pub mod selftest;
 mod sessions;
 mod show;
@@ -21,6 +22,7 @@ use crate::door::messages::{
 use crate::door::{ADMIN, DIRECTORY, DIRECTORY_OF_OPENWRT};
 use crate::settings::keys::UNSET;
 use lexopt::prelude::*;
+use password::password_from_stdin;
 
 const HELP: &str = "\
 postern: administration and firewall of a home router
@@ -137,6 +139,8 @@ pub enum Command {
 pub enum Verb {
     /// Settings below a key.
     Get(Option<String>),
+    /// Port forwards.
+    Forwards,
     /// VPN sessions, again and again.
     Follow(Filter),
     /// A ping, a trace or a lookup, until it is over.
@@ -247,10 +251,69 @@ fn usual_door() -> PathBuf {
     [DIRECTORY, DIRECTORY_OF_OPENWRT].into_iter().find(has_one).unwrap_or(DIRECTORY).into()
 }
 
+impl Typed {
+    /// The options that were given, but for `--door` and `--json`, which say how and not what.
+    fn given(&self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            ("--state", self.state.is_some()),
+            ("--password-stdin", self.password_stdin),
+            ("--comment", self.comment.is_some()),
+            ("--limit", self.limit.is_some()),
+            ("--to", self.to.is_some()),
+            ("--preset", self.preset.is_some()),
+            ("--protocol", self.protocol.is_some()),
+            ("--port", self.port.is_some()),
+            ("--dry-run", self.dry),
+            ("--yes", self.yes),
+            ("--filter", self.filter.is_some()),
+            ("--skip", self.skip.is_some()),
+            ("--follow", self.follow),
+            ("--ask", self.ask),
+            ("--address", self.address.is_some()),
+            ("--kind", self.kind.is_some()),
+            ("--since", self.since.is_some()),
+            ("--measure", self.measure),
+        ];
+        all.into_iter().filter_map(|(option, given)| given.then_some(option))
+    }
+}
+
+/// Refuses an option that the verb does not read: somebody who writes `postern set … --dry-run` must not find it done.
+fn only_its_own(verb: &str, typed: &Typed) -> Result<(), Usage> {
+    let first = typed.words.first().map_or("", String::as_str);
+    let (verb, reads): (String, &[&str]) = match (verb, first) {
+        ("daemon" | "deny" | "hand", _) => (verb.to_owned(), &["--state"]),
+        ("set", _) => (verb.to_owned(), &["--comment"]),
+        ("undo", _) => (verb.to_owned(), &["--to"]),
+        ("history", _) => (verb.to_owned(), &["--limit"]),
+        ("sessions", _) => (verb.to_owned(), &["--filter", "--skip", "--limit", "--follow"]),
+        ("journal", _) => {
+            (verb.to_owned(), &["--filter", "--skip", "--limit", "--follow", "--kind", "--since"])
+        }
+        ("diagnose", _) => (verb.to_owned(), &["--measure"]),
+        ("ports", _) => (verb.to_owned(), &["--ask"]),
+        ("device", "add") => ("device add".to_owned(), &["--address"]),
+        ("forward", "add") => ("forward add".to_owned(), &["--preset", "--protocol", "--port", "--to"]),
+        ("device" | "forward" | "session", _) => (format!("{verb} {first}"), &[]),
+        ("import", _) => (verb.to_owned(), &["--dry-run"]),
+        ("restore", _) => (verb.to_owned(), &["--password-stdin", "--dry-run"]),
+        ("backup" | "claim" | "password", _) => (verb.to_owned(), &["--password-stdin"]),
+        ("reset", _) => (verb.to_owned(), &["--yes"]),
+        _ => (verb.to_owned(), &[]),
+    };
+    match typed.given().find(|option| !reads.contains(option)) {
+        None => Ok(()),
+        Some(option) => {
+            Err(Usage::Wrong(format!("what is {option} for? postern {} does not take it", verb.trim())))
+        }
+    }
+}
+
 fn command(typed: Typed) -> Result<Command, Usage> {
     let from_environment = || std::env::var_os("POSTERN_DOOR").filter(|v| !v.is_empty()).map(PathBuf::from);
     let door = typed.door.clone().or_else(from_environment).unwrap_or_else(usual_door);
     let verb = typed.verb.as_deref().ok_or_else(|| Usage::Wrong("name a verb".to_owned()))?;
+    only_its_own(verb, &typed)?;
     if verb == "daemon" {
         none_left(&typed.words)?;
         return Ok(Command::Daemon { state: typed.state.unwrap_or_else(|| STATE.into()), door });
@@ -314,7 +377,7 @@ fn command(typed: Typed) -> Result<Command, Usage> {
         }
         ("session", [end, id]) if end == "end" => Verb::Plain(Request::EndSession { id: id.clone() }),
         ("session", _) => return Err(Usage::Wrong("say: postern session end ID".to_owned())),
-        ("forward", [what]) if what == "list" => Verb::Get(Some("forwards".to_owned())),
+        ("forward", [what]) if what == "list" => Verb::Forwards,
         ("forward", [what, name]) if what == "add" => Verb::Plain(forward(name, &forward_words(&typed)?)),
         ("forward", [what, name]) if what == "remove" => Verb::Plain(forward(name, UNSET)),
         ("forward", _) => return Err(Usage::Wrong(FORWARD.to_owned())),
@@ -455,25 +518,15 @@ fn document(file: &str) -> Result<String, Usage> {
     Ok(text)
 }
 
-/// One line, without its line break; at most 4 KiB are read.
-fn password_from_stdin() -> Result<String, Usage> {
-    let mut text = String::new();
-    std::io::stdin()
-        .take(4096)
-        .read_to_string(&mut text)
-        .map_err(|e| Usage::Wrong(format!("the password could not be read: {e}")))?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
-}
-
 /// Asks the daemon and prints its answer. The error is what belongs on standard error.
 pub async fn ask(door: &Path, json: bool, verb: Verb) -> Result<(), String> {
     let request = match &verb {
         Verb::Follow(filter) => return follow(door, json, filter).await,
         Verb::Uci(folder, dry) => return beside::import(door, json, folder, *dry).await,
-        Verb::Sides => return beside::sides(json).map(|text| print!("{text}")),
+        Verb::Sides => return beside::sides(json).and_then(|text| say(&text)),
         Verb::Try(tool, target) => return tools::run(door, json, *tool, target).await,
         Verb::FollowJournal(filter) => return journal::follow(door, json, filter).await,
-        Verb::Get(_) => Request::Settings,
+        Verb::Get(_) | Verb::Forwards => Request::Settings,
         Verb::Plain(request) | Verb::Save(_, request) => request.clone(),
     };
     let call = Call { ticket: None, source: None, attended: true, request };
@@ -483,10 +536,15 @@ pub async fn ask(door: &Path, json: bool, verb: Verb) -> Result<(), String> {
         (Response::Settings { settings, .. }, Verb::Get(key)) => {
             show::settings(&settings, key.as_deref(), json)?
         }
+        (Response::Settings { settings, .. }, Verb::Forwards) => show::forwards(&settings.forwards, json)?,
         (Response::Text { text }, Verb::Save(file, _)) => backup::save(&file, &text)?,
         (answer, _) => show::answer(&answer, json)?,
     };
-    // A reader that has seen enough (`postern rules | head`) is not a failure.
+    say(&text)
+}
+
+/// To standard output. A reader that has seen enough (`postern rules | head`) is not a failure.
+fn say(text: &str) -> Result<(), String> {
     match std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("cannot write: {e}")),
         _ => Ok(()),
@@ -548,6 +606,58 @@ mod tests {
         assert!(wrong(&["status", "--frob"]).contains("frob"));
         assert!(wrong(&["journal", "--kind", "magic"]).contains("attempt"));
         assert!(wrong(&["journal", "--since", "yesterday"]).contains("2h"));
+    }
+
+    #[test]
+    fn an_option_that_the_verb_does_not_read_is_refused_and_nothing_is_done() {
+        for words in [
+            &["set", "role=router", "--dry-run"][..],
+            &["undo", "--dry-run"],
+            &["reset", "--yes", "--dry-run"],
+            &["device", "remove", "02:00:00:00:01:65", "--dry-run"],
+            &["forward", "remove", "web", "--dry-run"],
+            &["backup", "/nowhere/file", "--password-stdin", "--dry-run"],
+            &["restart", "--dry-run"],
+            &["daemon", "--dry-run"],
+            &["password", "--password-stdin", "--dry-run"],
+        ] {
+            let why = wrong(words);
+            assert!(why.contains("what is --dry-run for?"), "{words:?}: {why}");
+        }
+        assert!(
+            wrong(&["forward", "remove", "web", "--to", "x"]).contains("postern forward remove does not")
+        );
+        assert!(wrong(&["status", "--follow"]).contains("--follow"));
+        assert!(wrong(&["status", "--state", "/tmp"]).contains("--state"));
+    }
+
+    #[test]
+    fn every_option_is_taken_where_it_is_read_and_the_door_everywhere() {
+        for words in [
+            &["status", "--json"][..],
+            &["daemon", "--state", "/tmp/s"],
+            &["deny", "--state", "/tmp/s"],
+            &["hand", "--state", "/tmp/s"],
+            &["pppoe"],
+            &["selftest", "passthrough.pptp.enabled=true", "--json"],
+            &["set", "a=1", "--comment", "why", "--json"],
+            &["undo", "--to", "3"],
+            &["history", "--limit", "3"],
+            &["sessions", "--filter", "x", "--skip", "1", "--limit", "2", "--follow", "--json"],
+            &["journal", "--kind", "change", "--since", "2h", "--filter", "x", "--skip", "1", "--limit", "2"],
+            &["journal", "--follow"],
+            &["diagnose", "192.168.1.101", "--measure"],
+            &["ports", "--ask"],
+            &["device", "add", "02:00:00:00:01:65", "Laptop", "--address", "any"],
+            &["forward", "add", "x", "--preset", "pptp", "--to", "192.168.1.101"],
+            &["forward", "add", "x", "--protocol", "tcp", "--port", "80", "--to", "192.168.1.101:80"],
+            &["import", "/dev/null", "--dry-run"],
+            &["import", "uci", "/tmp", "--dry-run"],
+            &["reset", "--yes"],
+        ] {
+            let all = [words, &["--door", "/tmp/d"]].concat();
+            assert!(parse(lexopt::Parser::from_args(&all)).is_ok(), "{words:?}");
+        }
     }
 
     #[test]

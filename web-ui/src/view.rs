@@ -57,6 +57,15 @@ impl Chrome {
             _ => None,
         }
     }
+
+    /// Beside another firewall: what becomes of what is saved on such a page.
+    pub fn saved_beside(&self) -> &'static str {
+        match self.here {
+            // Its form sets the role too.
+            "/network/ports" => "Saving makes this box the router.",
+            _ => "It can be set and is kept; it has no effect now.",
+        }
+    }
 }
 
 /// A page without a menu: something is wrong, or nobody is logged in.

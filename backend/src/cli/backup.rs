@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::door::messages::{MAX_BACKUP, Password, Request};
 
-use super::{Typed, Usage, Verb, password_from_stdin};
+use super::password::password_from_stdin;
+use super::{Typed, Usage, Verb};
 
 pub(super) fn verb(verb: &str, file: &str, typed: &Typed) -> Result<Verb, Usage> {
     // Root has proved itself already.

@@ -10,7 +10,7 @@ use crate::sides::files::Places;
 use crate::sides::propose;
 use crate::uci::{self, Files, Part};
 
-use super::{ADMIN, show, unreachable};
+use super::{ADMIN, say, show, unreachable};
 
 pub use crate::sides::files::UCI;
 
@@ -72,6 +72,5 @@ pub async fn import(door: &Path, json: bool, folder: &Path, dry: bool) -> Result
             let _ = writeln!(text, "Not taken: {}", left.sentence); // writing to a String cannot fail
         }
     }
-    print!("{text}");
-    Ok(())
+    say(&text)
 }

@@ -9,6 +9,8 @@ use crate::door::messages::{Call, Outcome, Request, Response, Subject, Tested};
 use crate::selftest::process;
 use crate::settings::{Settings, keys};
 
+use super::say;
+
 /// Tests, and prints each result when it is there; as JSON all of them at the end. The error is what belongs on standard error.
 pub async fn run(door: &Path, json: bool, patch: &[Assignment]) -> Result<(), String> {
     let mut settings = settings(door).await;
@@ -19,20 +21,21 @@ pub async fn run(door: &Path, json: bool, patch: &[Assignment]) -> Result<(), St
     let count = Subject::ALL.len();
     process::start(&settings.passthrough, |tested| {
         if !json {
-            println!(
-                "{:2}/{count}  {:<12}  {}\n       {}",
+            // The test goes on, and its exit status tells, also where nobody reads the words.
+            let _ = say(&format!(
+                "{:2}/{count}  {:<12}  {}\n       {}\n",
                 results.len() + 1,
                 word(tested.outcome),
                 tested.title,
                 tested.words
-            );
+            ));
         }
         results.push(tested);
     })
     .await;
     if json {
         let text = serde_json::to_string_pretty(&results).map_err(|e| format!("cannot print: {e}"))?;
-        println!("{text}");
+        say(&(text + "\n"))?;
     }
     let of = |outcome| results.iter().filter(|tested| tested.outcome == outcome).count();
     match (of(Outcome::Fails), of(Outcome::Untested)) {

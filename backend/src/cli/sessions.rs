@@ -27,7 +27,8 @@ pub fn in_words(page: &SessionPage) -> String {
         );
     }
     if page.left_out > 0 {
-        let _ = writeln!(text, "{} connections were too many to look at", page.left_out);
+        let were = if page.left_out == 1 { "connection was" } else { "connections were" };
+        let _ = writeln!(text, "{} {were} too many to look at", page.left_out);
     }
     text
 }

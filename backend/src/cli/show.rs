@@ -7,6 +7,7 @@ use crate::door::messages::{
     SeenLink, Status, Use,
 };
 use crate::services::Service;
+use crate::settings::forwards::{Forward, KEY};
 use crate::settings::names::Time;
 use crate::settings::{Role, Settings, keys};
 use serde::Serialize;
@@ -26,8 +27,23 @@ pub fn refusal(refusal: &Refusal, json: bool) -> String {
     }
 }
 
-/// Settings below `key`: one value alone, several as `key = value`.
+/// Port forwards, a line each.
+pub fn forwards(forwards: &[Forward], json: bool) -> Result<String, String> {
+    match forwards {
+        all if json => as_json(&all),
+        [] => Ok("No port is forwarded.\n".to_owned()),
+        some => Ok(some.iter().map(|one| format!("{}: {}\n", one.name, one.words())).collect()),
+    }
+}
+
+/// Settings below `key`: one value alone, several as `key = value`. `forwards.NAME` is one port forward.
 pub fn settings(settings: &Settings, key: Option<&str>, json: bool) -> Result<String, String> {
+    if let Some(name) = key.and_then(|key| key.strip_prefix(KEY)) {
+        let known = settings.forwards.iter().find(|forward| forward.name.as_str() == name);
+        let forward =
+            known.ok_or("There is no port forward of that name. \"postern forward list\" lists them.")?;
+        return if json { as_json(forward) } else { Ok(forward.words() + "\n") };
+    }
     if json {
         let mut value = serde_json::to_value(settings.masked()).map_err(|e| format!("cannot print: {e}"))?;
         for part in key.into_iter().flat_map(|key| key.split('.')) {
@@ -239,4 +255,32 @@ fn revision(revision: &Revision) -> String {
 
 fn difference(change: &Difference) -> String {
     format!("{}: {} → {}", change.key, change.before, change.after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_forward_is_read_by_its_name_and_all_of_them_a_line_each() {
+        let mut all = Settings::default();
+        assert_eq!(forwards(&all.forwards, false).unwrap(), "No port is forwarded.\n");
+        for (key, words) in [
+            ("forwards.Office VPN", "pptp to 192.168.1.20"),
+            ("forwards.a.b", "tcp 80 to 192.168.1.21 (off)"),
+        ] {
+            keys::set(&mut all, key, words).unwrap();
+            assert_eq!(settings(&all, Some(key), false).unwrap(), format!("{words}\n"));
+        }
+        let json = settings(&all, Some("forwards.Office VPN"), true).unwrap();
+        assert!(json.contains("\"to\": \"192.168.1.20\"") && !json.contains("a.b"), "{json}");
+        for json in [false, true] {
+            assert!(settings(&all, Some("forwards.web"), json).unwrap_err().contains("no port forward"));
+        }
+        assert_eq!(
+            forwards(&all.forwards, false).unwrap(),
+            "Office VPN: pptp to 192.168.1.20\na.b: tcp 80 to 192.168.1.21 (off)\n"
+        );
+        assert!(forwards(&all.forwards, true).unwrap().starts_with('['));
+    }
 }

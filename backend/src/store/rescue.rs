@@ -278,7 +278,8 @@ impl Store {
                 Some(password) if self.set_password(password).await.is_ok() => {
                     "The password in the store was damaged. That of its copy holds.".to_owned()
                 }
-                _ => "The password in the store is damaged: nobody can log in. Root sets a new one with \"postern password\"."
+                _ => "The password in the store is damaged: nobody can log in. Root sets a new one with \
+                      \"postern password --password-stdin\"."
                     .to_owned(),
             });
         }

@@ -1,7 +1,7 @@
 //! `/network/devices`: names and addresses that are kept for devices, and who has a lease now.
 
 use askama::Template;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use postern::door::messages::{
     Clock, KnownDevice, OverShare, Refusal, Request as Ask, Response as Answer, Status,
@@ -76,6 +76,18 @@ pub struct DeviceForm {
     address: String,
 }
 
+impl DeviceForm {
+    /// As it is set: saving a new name must not lose the address.
+    fn editing(line: &Line) -> Self {
+        Self {
+            base_revision: String::new(),
+            mac: line.mac.clone(),
+            name: line.name.clone().unwrap_or_default(),
+            address: line.reserved.clone().unwrap_or_default(),
+        }
+    }
+}
+
 /// Which device.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,9 +103,20 @@ pub struct EndForm {
     mac: String,
 }
 
-/// Every device that is known.
-pub async fn show(admin: Admin) -> Result<Response, Problem> {
-    Ok(html(StatusCode::OK, &DevicesPage::new(&admin, DeviceForm::default()).await?))
+/// Which device is to be changed.
+#[derive(Debug, Default, Deserialize)]
+struct Which {
+    edit: Option<String>,
+}
+
+/// Every device that is known, and a form for another one or the one to be changed.
+pub async fn show(admin: Admin, uri: Uri) -> Result<Response, Problem> {
+    let which: Which = serde_urlencoded::from_str(uri.query().unwrap_or_default()).unwrap_or_default();
+    let mut page = DevicesPage::new(&admin, DeviceForm::default()).await?;
+    if let Some(line) = page.lines.iter().find(|line| Some(&line.mac) == which.edit.as_ref()) {
+        page.form = DeviceForm::editing(line);
+    }
+    Ok(html(StatusCode::OK, &page))
 }
 
 /// Adds a device, or changes the one with that MAC address.

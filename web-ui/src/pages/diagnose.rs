@@ -129,11 +129,19 @@ fn called(name: &Option<String>, address: IpAddr) -> String {
 fn devices(sessions: &[Session], admin: &Admin, asked: Option<IpAddr>) -> Vec<(String, String, bool)> {
     let blocked = admin.status.attempts.iter().map(|attempt| &attempt.device);
     let seen = sessions.iter().map(|session| &session.device).chain(blocked);
-    let mut all: Vec<(IpAddr, String)> = seen.map(|d| (d.address, called(&d.name, d.address))).collect();
-    all.extend(asked.map(|address| (address, address.to_string())));
-    all.sort();
+    choice(seen.map(|d| (d.address, d.name.clone())).collect(), asked)
+}
+
+/// Each address once, with its name if one is known.
+fn choice(mut all: Vec<(IpAddr, Option<String>)>, asked: Option<IpAddr>) -> Vec<(String, String, bool)> {
+    all.extend(asked.map(|address| (address, None)));
+    // Of one address the entry with a name comes first, and stays.
+    all.sort_by_key(|(address, name)| (*address, name.is_none()));
     all.dedup_by_key(|(address, _)| *address);
-    all.into_iter().map(|(address, name)| (address.to_string(), name, Some(address) == asked)).collect()
+    let shown = |(address, name): (IpAddr, Option<String>)| {
+        (address.to_string(), called(&name, address), Some(address) == asked)
+    };
+    all.into_iter().map(shown).collect()
 }
 
 fn drawing(steps: &[Step]) -> Drawing {
@@ -214,6 +222,23 @@ mod tests {
             browser.send(form.clone()).await;
             assert_eq!(browser.status, StatusCode::OK, "{}: {}", form.action, browser.body);
         }
+    }
+
+    #[test]
+    fn a_device_that_is_asked_about_keeps_its_name() {
+        let device = |last: u8, name: Option<&str>| ([192, 168, 1, last].into(), name.map(str::to_owned));
+        let seen =
+            vec![device(7, None), device(5, Some("Laptop")), device(7, Some("Phone")), device(3, None)];
+        let all = super::choice(seen, Some([192, 168, 1, 5].into()));
+        let all: Vec<_> = all.iter().map(|(a, n, meant)| (a.as_str(), n.as_str(), *meant)).collect();
+        assert_eq!(
+            all,
+            [
+                ("192.168.1.3", "192.168.1.3", false),
+                ("192.168.1.5", "Laptop", true),
+                ("192.168.1.7", "Phone", false)
+            ]
+        );
     }
 
     #[tokio::test]

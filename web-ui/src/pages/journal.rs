@@ -135,6 +135,8 @@ pub async fn show(admin: Admin, uri: Uri) -> Result<Response, Problem> {
     let (first, last) = (page.skipped, page.skipped + page.entries.len());
     let range = match page.matching {
         0 => "None fits.".to_owned(),
+        // An old address, or lines that are gone meanwhile.
+        all if page.entries.is_empty() => format!("None here; {} in all.", grouped(all as u64)),
         all => {
             format!("{} to {} of {}.", grouped(first as u64 + 1), grouped(last as u64), grouped(all as u64))
         }

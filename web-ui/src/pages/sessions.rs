@@ -97,6 +97,8 @@ impl Asked {
         let after = (last < page.matching).then(|| self.address(HERE, last));
         let range = match page.matching {
             0 => "None fits.".to_owned(),
+            // Those that were here are over.
+            all if page.sessions.is_empty() => format!("None here; {} in all.", grouped(all as u64)),
             _ if before.is_none() && after.is_none() => format!("{} shown.", page.sessions.len()),
             all => format!(
                 "{} to {} of {}.",
@@ -113,7 +115,11 @@ impl Asked {
             range,
             before,
             after,
-            left_out: (page.left_out > 0).then(|| grouped(page.left_out)),
+            left_out: match page.left_out {
+                0 => None,
+                1 => Some("1 more connection was too many to look at.".to_owned()),
+                n => Some(format!("{} more connections were too many to look at.", grouped(n))),
+            },
         }
     }
 }

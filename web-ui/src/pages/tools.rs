@@ -89,6 +89,13 @@ async fn refused(admin: &Admin, form: ToolsForm, refusal: Refusal) -> Result<Res
     Ok(html(error::status(refusal.kind), &page))
 }
 
+impl ToolsPage {
+    /// Whether the page fetches itself anew. It has no form then: what was typed would be lost, and nothing can be asked meanwhile.
+    fn going_on(&self) -> bool {
+        self.result.as_ref().is_some_and(|result| result.going_on)
+    }
+}
+
 impl Shown {
     fn of(report: Report) -> Self {
         let what = match report.tool {
@@ -164,6 +171,7 @@ mod tests {
         let asked = browser.daemon.state().tried.clone().unwrap();
         assert_eq!((asked.tool, asked.target.as_str()), (Tool::Trace, "vpn.example.com"));
         assert!(browser.body.contains("http-equiv=\"refresh\""), "{}", browser.body);
+        assert!(!browser.body.contains("id=\"target\""), "what is typed would be lost");
         let hop = |hops, from: Option<[u8; 4]>, microseconds| Row::Hop {
             hops,
             from: from.map(Into::into),
@@ -178,6 +186,7 @@ mod tests {
         browser.daemon.state().tried = Some(report(Tool::Trace, rows, Some("3 hops.")));
         browser.open("/tools").await;
         assert!(!browser.body.contains("http-equiv"), "it is over");
+        assert!(browser.body.contains("id=\"target\""), "{}", browser.body);
         for part in [
             "The way to vpn.example.com (203.0.113.10)",
             "198.51.100.1",

@@ -173,6 +173,20 @@ fn absent_values_have_words_and_unset_clears_them() {
 }
 
 #[test]
+fn of_a_list_the_word_that_is_wrong_is_named() {
+    let message = |key: &str, value: &str| set(&mut Settings::default(), key, value).unwrap_err().message;
+    let devices = "passthrough.devices";
+    let said = message(devices, "02:00:00:00:01:65, 02:00:00:00:01:6g,02:00:00:00:01:66");
+    assert!(said.starts_with("\u{201c}02:00:00:00:01:6g\u{201d}: A MAC address is six pairs"), "{said}");
+    assert!(message(devices, &"x".repeat(10_000)).len() < 160);
+    assert!(!message(devices, "a\u{1b}[2Jb").contains('\u{1b}'));
+    assert!(message(devices, "02:00:00:00:01:65,,").starts_with("A MAC address"), "no word, no name");
+    let ports = |value: &str| message("passthrough.l2tp.ports", value);
+    assert!(ports("1701,x1").starts_with("\u{201c}x1\u{201d}: "));
+    assert!(ports("1701,70000").starts_with("Port 70000 is"), "the sentence names it already");
+}
+
+#[test]
 fn a_secret_is_never_shown() {
     let (mut settings, before) = (filled(), filled());
     let key = "internet.pppoe.password";

@@ -109,9 +109,14 @@ impl<T: InWords> InWords for Option<T> {
     }
 }
 
-/// Words with commas between them, blanks around the commas allowed.
+/// Words with commas between them, blanks around the commas allowed. An error names the word, which may be one of a thousand.
 fn list<T: InWords>(words: &str) -> Result<Vec<T>, Wrong> {
-    words.split(',').map(|word| T::parse(word.trim())).collect()
+    let named = |word: &str, wrong: Wrong| {
+        let shown: String = word.chars().filter(|c| !c.is_control()).take(40).collect();
+        let told = shown.is_empty() || wrong.0.split(' ').any(|part| part == shown);
+        if told { wrong } else { Wrong(format!("\u{201c}{shown}\u{201d}: {}", wrong.0)) }
+    };
+    words.split(',').map(str::trim).map(|word| T::parse(word).map_err(|wrong| named(word, wrong))).collect()
 }
 
 impl<T: InWords> InWords for Vec<T> {

@@ -42,6 +42,23 @@ async fn a_device_is_added_changed_and_removed() {
 }
 
 #[tokio::test]
+async fn a_device_is_renamed_and_keeps_its_address() {
+    let mut browser = Browser::logged_in().await;
+    browser.daemon.state().devices = vec![device(Some("Laptop"), "tv")];
+    browser.open(HERE).await;
+    let edit = format!("{HERE}?edit={MAC}");
+    assert!(browser.body.contains(&format!("href=\"{edit}#edit\"")), "{}", browser.body);
+    browser.open(&edit).await;
+    browser.send(browser.form("name").set("name", "Anna")).await;
+    let changes = browser.daemon.state().device_changes.clone();
+    assert_eq!(changes, [(Some(0), format!("{MAC} Anna 192.168.1.20"))]);
+    for unknown in ["?edit=02:00:00:00:01:66", "?edit=%ff", "?edit"] {
+        browser.open(&format!("{HERE}{unknown}")).await;
+        assert!(browser.status == StatusCode::OK && browser.form("name").body().contains("mac=&"));
+    }
+}
+
+#[tokio::test]
 async fn a_device_that_holds_too_many_connections_is_told_once_with_a_button_that_ends_them() {
     let mut browser = Browser::logged_in().await;
     let device =

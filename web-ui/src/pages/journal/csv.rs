@@ -4,8 +4,8 @@ use postern::door::messages::JournalEntry;
 
 use crate::words::datetime;
 
-/// The first line.
-pub(super) const HEAD: &str = "first,last,times,kind,who,from,what,changes\r\n";
+/// The first line, after a mark by which a spreadsheet knows the text for UTF-8: without it names and arrows are garbled.
+pub(super) const HEAD: &str = "\u{feff}first,last,times,kind,who,from,what,changes\r\n";
 
 /// One line.
 pub(super) fn line(entry: &JournalEntry) -> String {

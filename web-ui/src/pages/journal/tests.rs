@@ -50,6 +50,8 @@ async fn the_filter_is_the_daemons_and_goes_with_every_link() {
     assert!(browser.body.contains("51 to 100 of 120."), "{}", browser.body);
     assert!(browser.body.contains("/system/journal?text=OWNER&#38;kind=login&#38;skip=100"));
     assert!(browser.body.contains("/system/journal/download?text=OWNER&#38;kind=login\""));
+    browser.open("/system/journal?kind=login&skip=150").await;
+    assert!(browser.body.contains("None here; 120 in all.") && browser.body.contains(">Newer<"));
     browser.open("/system/journal?span=hour").await;
     assert!(browser.body.contains("None fits."), "those lines are not of the last hour");
     for odd in
@@ -71,6 +73,7 @@ async fn the_file_has_every_line_that_fits_once_and_no_formula() {
     assert_eq!(browser.headers["content-type"], "text/csv; charset=utf-8");
     assert_eq!(browser.headers["content-disposition"], "attachment; filename=\"postern-journal.csv\"");
     assert_eq!(browser.body.lines().count(), 451);
+    assert!(browser.body.starts_with("\u{feff}first,last,"), "a spreadsheet knows it for UTF-8");
     assert!(
         browser.body.lines().nth(1).unwrap().contains("\"'=cmd|' /C calc'!A1\""),
         "{}",

@@ -135,3 +135,22 @@ async fn as_many_devices_as_may_be_fit_into_the_form_ticked_typed_and_first() {
     browser.post(HERE, body).await;
     assert_eq!(browser.status, StatusCode::SEE_OTHER, "{}", browser.body);
 }
+
+#[tokio::test]
+async fn a_mistyped_device_is_named_where_it_was_typed() {
+    let mut browser = Browser::logged_in().await;
+    browser.open(HERE).await;
+    let typed = "02:00:00:00:01:65, 02:00:00:00:01:6g";
+    browser.send(browser.form(PPTP).set("passthrough.devices", "chosen").set("other_devices", typed)).await;
+    assert_eq!(browser.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let field = browser.body.find("<textarea id=\"other-devices\"").unwrap();
+    let field = &browser.body[field..];
+    let field = &field[..field.find("</div>").unwrap()];
+    for part in [
+        "aria-describedby=\"other-devices-hint passthrough-devices-error\" aria-invalid=\"true\"",
+        "id=\"passthrough-devices-error\">\u{201c}02:00:00:00:01:6g\u{201d}: A MAC address",
+        typed,
+    ] {
+        assert!(field.contains(part), "{part}: {field}");
+    }
+}

@@ -120,6 +120,9 @@ async fn in_companion_pages_of_the_other_firewall_say_so_and_their_settings_stan
             let folded = browser.body.find("<details class=\"later\">");
             assert_eq!(browser.body.contains("data-theirs"), said, "{role:?} {page}");
             assert_eq!(folded.is_some(), said, "{role:?} {page}");
+            let ports = page == "/network/ports";
+            assert_eq!(browser.body.contains("Saving makes this box the router."), said && ports, "{page}");
+            assert_eq!(browser.body.contains("it has no effect now"), said && !ports, "{page}");
             if let Some(folded) = folded {
                 let form = browser.body.find(&format!("action=\"{page}\"")).unwrap();
                 assert!(folded < form, "{page}: the form is in what is folded");

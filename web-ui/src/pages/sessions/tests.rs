@@ -87,6 +87,8 @@ async fn the_list_is_filtered_and_paged_by_the_daemon_and_what_was_typed_comes_b
     assert!(browser.body.contains("/vpn-sessions?text=203.0.113.30&#38;skip=50"), "{}", browser.body);
     browser.open("/vpn-sessions?text=203.0.113.30&skip=200").await;
     assert!(browser.body.contains("201 to 201 of 201.") && browser.body.contains(">Before<"));
+    browser.open("/vpn-sessions?text=203.0.113.30&skip=250").await;
+    assert!(browser.body.contains("None here; 201 in all.") && browser.body.contains(">Before<"));
     browser.open("/vpn-sessions?kind=pptp").await;
     assert_eq!(browser.body.matches("<tr data-session").count(), 1);
     for odd in ["text=%3Cscript%3E", "skip=-1", "kind=%00", "skip=99999999999999999999", "text=%ff&&&=="] {
