@@ -329,7 +329,8 @@ fn a_router_that_boots_is_closed_before_its_daemon_runs_and_hands_back_when_its_
     router.lab.router().ok(&["nft", "flush", "ruleset"]);
     router.debian.boot();
     let debian = &router.debian;
-    assert_eq!(debian.property("postern-deny.service", "Result"), "success");
+    let result = debian.property("postern-deny.service", "Result");
+    assert_eq!(result, "success", "{}", debian.journal("postern-deny.service"));
     assert!(debian.property("postern-deny.service", "Before").contains("network-pre.target"));
     assert!(router.rules().contains("deny"), "the deny rules stand, and the daemon does not run");
     let _echo = router.lab.host("server1").echo(&[LIVE]);
