@@ -14,6 +14,8 @@ pub mod messages;
 mod selftest;
 pub mod server;
 
+/// What a source counts as, here for wrong passwords and in the web process for connections: one rule on both sides of the door.
+pub use crate::login::counted;
 pub use frame::FrameError;
 
 /// Socket of the web process in the door directory.

@@ -23,6 +23,23 @@ fn wait_shows(browser: &Browser, page: &str, name: &str, value: &str) {
     assert!(seen.is_some(), "the page should show {name}={value}, not {}", pptp(browser, name));
 }
 
+/// Kept in the folder that `POSTERN_SHOTS` names, if it does.
+fn picture(browser: &Browser, name: &str) {
+    if let Some(folder) = std::env::var_os("POSTERN_SHOTS").map(PathBuf::from) {
+        std::fs::create_dir_all(&folder).expect("the folder for pictures can be made");
+        browser.picture(&folder, name);
+    }
+}
+
+/// The page fits a phone and a desk; with its picture.
+fn fits(browser: &Browser, name: &str) {
+    for width in [390, 1280] {
+        browser.look(width, false);
+        assert!(!browser.scrolls_sideways(), "{name} scrolls sideways at {width}");
+    }
+    picture(browser, name);
+}
+
 fn login(browser: &Browser) {
     browser.wait_for("input[name=password]");
     browser.type_into("input[name=password]", PASSWORD);
@@ -38,18 +55,8 @@ fn the_owner_claims_the_box_ticks_pptp_sees_the_call_and_ends_it() {
     postern.ok(&["confirm"]);
     postern.start_web(&lab);
     let server = lab.pptp_server("server1", 1723);
-    let shots = std::env::var_os("POSTERN_SHOTS").map(PathBuf::from);
     let browser = Browser::start(&lab.host("laptop1"));
-    let picture = |name: &str| {
-        for width in [390, 1280] {
-            browser.look(width, false);
-            assert!(!browser.scrolls_sideways(), "{name} scrolls sideways at {width}");
-        }
-        if let Some(folder) = &shots {
-            std::fs::create_dir_all(folder).expect("the folder for pictures can be made");
-            browser.picture(folder, name);
-        }
-    };
+    let picture = |name: &str| fits(&browser, name);
 
     browser.open("http://192.168.1.1/");
     browser.wait_for("input[name=code]");
@@ -152,15 +159,7 @@ fn a_backup_is_chosen_as_a_file_and_what_is_on_trial_shows_how_long() {
     browser.type_into("input[data-into=restore-backup]", file);
     browser.type_into("#restore-password", "a backup's own password");
     browser.type_into("#restore-owner", PASSWORD);
-    for width in [390, 1280] {
-        browser.look(width, false);
-        assert!(!browser.scrolls_sideways(), "the backup page scrolls sideways at {width}");
-    }
-    let shots = std::env::var_os("POSTERN_SHOTS").map(PathBuf::from);
-    if let Some(folder) = &shots {
-        std::fs::create_dir_all(folder).expect("the folder for pictures can be made");
-        browser.picture(folder, "backup");
-    }
+    fits(&browser, "backup");
     browser.submit("#restore-backup");
     browser.wait_for("form[action='/system/backup/restore/now']");
     assert!(browser.text("main").contains("PPTP"), "what would change:\n{}", browser.text("main"));
@@ -168,9 +167,7 @@ fn a_backup_is_chosen_as_a_file_and_what_is_on_trial_shows_how_long() {
     postern.set(&["local_network.address=192.168.1.1/23"]);
     browser.open("http://192.168.1.1/system/about");
     browser.wait_for(".trial svg animate");
-    if let Some(folder) = &shots {
-        browser.picture(folder, "trial");
-    }
+    picture(&browser, "trial");
     let width = "return document.querySelector('.trial animate').parentNode.getBoundingClientRect().width;";
     let wide = || browser.script(width, &serde_json::json!([])).as_f64();
     let first = wide().expect("the time that is left is drawn");
@@ -193,22 +190,11 @@ fn the_pages_of_the_first_minutes_say_what_was_found_and_fit_a_phone() {
     let browser = Browser::start(&lab.host("laptop1"));
     browser.open("http://192.168.1.1/login");
     login(&browser);
-    let shots = std::env::var_os("POSTERN_SHOTS").map(PathBuf::from);
-    let fits = |name: &str| {
-        for width in [390, 1280] {
-            browser.look(width, false);
-            assert!(!browser.scrolls_sideways(), "{name} scrolls sideways at {width}");
-        }
-        if let Some(folder) = &shots {
-            std::fs::create_dir_all(folder).expect("the folder for pictures can be made");
-            browser.picture(folder, name);
-        }
-    };
     browser.open("http://192.168.1.1/network/ports");
     browser.click("form[action='/network/ports/look'] button");
     browser.wait_for("[data-port=wan0][data-choice=internet]");
     browser.wait_for("[data-port=lan0][data-choice=local]");
-    fits("ports");
+    fits(&browser, "ports");
     // What OpenWrt's init script hands over, and its firewall.
     for (name, text) in [
         (
@@ -233,5 +219,5 @@ fn the_pages_of_the_first_minutes_say_what_was_found_and_fit_a_phone() {
     browser.wait_for("main");
     let said = browser.text("main");
     assert!(said.contains("fw4") && browser.shows("[data-proposal]"), "{said}");
-    fits("role");
+    fits(&browser, "role");
 }

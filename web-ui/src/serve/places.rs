@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use postern::login::counted;
+use postern::door::counted;
 use tokio::sync::Notify;
 
 use super::Limits;
