@@ -353,8 +353,12 @@ impl<K: Kernel> Appliance<K> {
             self.follow_cable(&state.settings, &seen);
             if let Some(name) = ports.came_back(&state, &seen.links) {
                 let done = self.put_in_service(&state.settings, &name, &seen).await;
+                let looks_anew = done.is_ok();
                 ports.tried(&name, done);
-                continue;
+                // What was seen is of before. A port that stays out keeps nobody from looking after the rules.
+                if looks_anew {
+                    continue;
+                }
             }
             self.publish_addresses(&state, &seen.links);
             self.note_throughput(&state.settings).await;
